@@ -1,0 +1,12 @@
+//! What shardman decides, as pure functions of what it is told.
+//!
+//! Nothing here does I/O, reads a clock or links a PostgreSQL symbol, so every
+//! decision of the cluster is a unit test that runs in microseconds.
+#![forbid(unsafe_code)]
+
+mod identity;
+mod ids;
+pub mod metadata;
+
+pub use identity::{Credential, Identity};
+pub use ids::{ClusterId, LogIndex, NodeId, PartitionNumber, SystemIdentifier, TableId};

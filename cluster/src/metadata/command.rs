@@ -1,0 +1,93 @@
+//! What can be proposed to the metadata log, and what comes of it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::NodeRecord;
+use crate::{ClusterId, NodeId, SystemIdentifier};
+
+/// An entry of the metadata log. Variants are only ever added: an old log must
+/// replay under a new version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataCommand {
+    /// The first entry: the cluster exists and `first` is its only node.
+    CreateCluster {
+        /// Drawn by the node that creates the cluster.
+        cluster_id: ClusterId,
+        /// Its record, active from the start.
+        first: NodeRecord,
+    },
+    /// Admits a node in state joining; the outcome carries its id.
+    AddNode {
+        /// As in [`NodeRecord::name`]; the log picks `node<id>` if empty.
+        name: String,
+        /// As in [`NodeRecord::connstr`].
+        connstr: String,
+        /// As in [`NodeRecord::system_identifier`].
+        system_identifier: SystemIdentifier,
+    },
+    /// The node holds the schema and serves from now on.
+    ActivateNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// The node is no member any more. Its id is not given again.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+/// What applying a command answered, the same on every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done.
+    Applied,
+    /// `AddNode` was accepted under this id.
+    NodeAdded {
+        /// The new node's id.
+        id: NodeId,
+    },
+    /// Nothing changed, for this reason.
+    Refused(Refusal),
+}
+
+/// Why the state machine left a command without effect.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// A second `CreateCluster`.
+    #[error("the cluster already exists")]
+    ClusterExists,
+    /// Any other command before `CreateCluster`.
+    #[error("there is no cluster yet")]
+    NoCluster,
+    /// The data directory is a member already.
+    #[error("node {id} is this data directory")]
+    AlreadyMember {
+        /// The id it has.
+        id: NodeId,
+    },
+    /// Another member is reached under this connection string.
+    #[error("node {id} has this address")]
+    AddressTaken {
+        /// The id of the member that has it.
+        id: NodeId,
+    },
+    /// Another member has this name.
+    #[error("node {id} has the name \"{name}\"")]
+    NameTaken {
+        /// The id of the member that has it.
+        id: NodeId,
+        /// The name.
+        name: String,
+    },
+    /// No such member.
+    #[error("node {id} does not exist")]
+    UnknownNode {
+        /// What was asked for.
+        id: NodeId,
+    },
+}

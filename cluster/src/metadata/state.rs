@@ -1,0 +1,206 @@
+//! The metadata state machine: the same entries in the same order make the
+//! same state on every node.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
+use crate::{ClusterId, NodeId, SystemIdentifier};
+
+/// Everything the log has decided so far. Small: it travels whole in snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    cluster_id: Option<ClusterId>,
+    nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Ids below this one have been given; a removed node's id stays taken.
+    next_node_id: NodeId,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Metadata { cluster_id: None, nodes: BTreeMap::new(), next_node_id: NodeId(1) }
+    }
+}
+
+impl Metadata {
+    /// The cluster, once `CreateCluster` was applied.
+    pub fn cluster_id(&self) -> Option<&ClusterId> {
+        self.cluster_id.as_ref()
+    }
+
+    /// All members, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.values()
+    }
+
+    /// One member.
+    pub fn node(&self, id: NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(&id)
+    }
+
+    /// Applies one committed entry. A refusal leaves the state as it was.
+    pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
+        let applied = match command {
+            MetadataCommand::CreateCluster { cluster_id, first } => {
+                self.create_cluster(cluster_id, first)
+            }
+            _ if self.cluster_id.is_none() => Err(Refusal::NoCluster),
+            MetadataCommand::AddNode { name, connstr, system_identifier } => {
+                self.add_node(name, connstr, system_identifier)
+            }
+            MetadataCommand::ActivateNode { node } => self.activate_node(node),
+            MetadataCommand::RemoveNode { node } => self.remove_node(node),
+        };
+        applied.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn create_cluster(
+        &mut self,
+        cluster_id: ClusterId,
+        first: NodeRecord,
+    ) -> Result<Outcome, Refusal> {
+        if self.cluster_id.is_some() {
+            return Err(Refusal::ClusterExists);
+        }
+        self.cluster_id = Some(cluster_id);
+        self.next_node_id = NodeId(first.id.0 + 1);
+        self.nodes.insert(first.id, first);
+        Ok(Outcome::Applied)
+    }
+
+    fn add_node(
+        &mut self,
+        name: String,
+        connstr: String,
+        system_identifier: SystemIdentifier,
+    ) -> Result<Outcome, Refusal> {
+        let id = self.next_node_id;
+        let name = if name.is_empty() { format!("node{id}") } else { name };
+        for member in self.nodes.values() {
+            if member.system_identifier == system_identifier {
+                return Err(Refusal::AlreadyMember { id: member.id });
+            }
+            if member.connstr == connstr {
+                return Err(Refusal::AddressTaken { id: member.id });
+            }
+            if member.name == name {
+                return Err(Refusal::NameTaken { id: member.id, name });
+            }
+        }
+        self.next_node_id = NodeId(id.0 + 1);
+        let state = NodeState::Joining;
+        self.nodes.insert(id, NodeRecord { id, name, connstr, system_identifier, state });
+        Ok(Outcome::NodeAdded { id })
+    }
+
+    fn activate_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        member.state = NodeState::Active;
+        Ok(Outcome::Applied)
+    }
+
+    fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
+        self.nodes.remove(&id).ok_or(Refusal::UnknownNode { id })?;
+        Ok(Outcome::Applied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: u32) -> NodeRecord {
+        NodeRecord {
+            id: NodeId(id),
+            name: format!("node{id}"),
+            connstr: format!("host=h{id} port=5432 dbname=postgres"),
+            system_identifier: SystemIdentifier(1000 + u64::from(id)),
+            state: NodeState::Active,
+        }
+    }
+
+    fn cluster_of_one() -> Metadata {
+        let mut metadata = Metadata::default();
+        let cluster_id = ClusterId("c".into());
+        let created =
+            metadata.apply(MetadataCommand::CreateCluster { cluster_id, first: record(1) });
+        assert_eq!(created, Outcome::Applied);
+        metadata
+    }
+
+    fn add(metadata: &mut Metadata, id: u32) -> Outcome {
+        let NodeRecord { connstr, system_identifier, .. } = record(id);
+        let name = String::new();
+        metadata.apply(MetadataCommand::AddNode { name, connstr, system_identifier })
+    }
+
+    #[test]
+    fn nothing_is_accepted_before_the_cluster_exists() {
+        assert_eq!(add(&mut Metadata::default(), 2), Outcome::Refused(Refusal::NoCluster));
+    }
+
+    #[test]
+    fn a_second_create_cluster_is_refused_and_changes_nothing() {
+        let mut metadata = cluster_of_one();
+        let before = metadata.clone();
+        let cluster_id = ClusterId("d".into());
+        let again = metadata.apply(MetadataCommand::CreateCluster { cluster_id, first: record(7) });
+        assert_eq!(again, Outcome::Refused(Refusal::ClusterExists));
+        assert_eq!(metadata, before);
+    }
+
+    #[test]
+    fn a_new_node_joins_under_the_next_id_and_is_named_after_it() {
+        let mut metadata = cluster_of_one();
+        assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(2) });
+        let member = metadata.node(NodeId(2)).expect("just added");
+        assert_eq!((member.name.as_str(), member.state), ("node2", NodeState::Joining));
+        metadata.apply(MetadataCommand::ActivateNode { node: NodeId(2) });
+        assert_eq!(metadata.node(NodeId(2)).map(|n| n.state), Some(NodeState::Active));
+    }
+
+    #[test]
+    fn the_same_data_directory_cannot_join_twice() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        let again = add(&mut metadata, 2);
+        assert_eq!(again, Outcome::Refused(Refusal::AlreadyMember { id: NodeId(2) }));
+    }
+
+    #[test]
+    fn an_address_and_a_name_belong_to_one_member() {
+        let mut metadata = cluster_of_one();
+        let connstr = record(1).connstr;
+        let system_identifier = SystemIdentifier(9);
+        let taken = metadata.apply(MetadataCommand::AddNode {
+            name: "x".into(),
+            connstr,
+            system_identifier,
+        });
+        assert_eq!(taken, Outcome::Refused(Refusal::AddressTaken { id: NodeId(1) }));
+        let taken = metadata.apply(MetadataCommand::AddNode {
+            name: "node1".into(),
+            connstr: "host=new".into(),
+            system_identifier,
+        });
+        let (id, name) = (NodeId(1), "node1".into());
+        assert_eq!(taken, Outcome::Refused(Refusal::NameTaken { id, name }));
+    }
+
+    #[test]
+    fn a_removed_nodes_id_is_not_given_again() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        metadata.apply(MetadataCommand::RemoveNode { node: NodeId(2) });
+        assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(3) });
+    }
+
+    #[test]
+    fn unknown_nodes_are_named_in_the_refusal() {
+        let unknown = Outcome::Refused(Refusal::UnknownNode { id: NodeId(8) });
+        let mut metadata = cluster_of_one();
+        assert_eq!(metadata.apply(MetadataCommand::ActivateNode { node: NodeId(8) }), unknown);
+        assert_eq!(metadata.apply(MetadataCommand::RemoveNode { node: NodeId(8) }), unknown);
+    }
+}
