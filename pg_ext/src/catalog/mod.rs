@@ -1,0 +1,11 @@
+//! This node's copy of the cluster's catalogues: reading and writing them.
+
+mod acting_as;
+mod registry;
+mod sharded_tables;
+mod table_definition;
+
+pub use acting_as::ActingAs;
+pub use registry::{Member, Registry, ShardedTable, forget_registry, init, registry};
+pub use sharded_tables::{next_table_id, register_table, unregister_table};
+pub use table_definition::read_definition;
