@@ -16,6 +16,7 @@ mod node_session;
 mod peers;
 mod report;
 mod settings;
+mod worker;
 
 ::pgrx::pg_module_magic!();
 
@@ -54,6 +55,7 @@ pub extern "C-unwind" fn _PG_init() {
     catalog::init();
     node_session::init();
     hooks::install();
+    worker::register();
 }
 
 #[allow(unsafe_code)]

@@ -52,13 +52,19 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
     while !BackgroundWorker::sigterm_received() && !thread.is_finished() {
         wake_up.clear();
         if let Err(reason) = take_events(&events, &mut applier) {
-            thread.shutdown();
+            stop(thread);
             error!("the metadata log failed: {reason}");
         }
         let timeout = applier.apply_pending().then_some(RETRY_AFTER_MS);
         wait(&wake_up, timeout);
     }
-    thread.shutdown();
+    stop(thread);
+}
+
+fn stop(thread: raft::RaftThread) {
+    if let Err(reason) = thread.shutdown() {
+        warning!("shardman: the metadata log did not stop cleanly: {reason}");
+    }
 }
 
 /// Moves events to the applier and the server log. An error ends the worker;

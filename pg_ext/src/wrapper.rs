@@ -1,0 +1,2 @@
+//! The wrapper's SQL-callable functions.
+use pgrx::prelude::*;
