@@ -62,7 +62,7 @@ pub unsafe fn before(
             &mut existing,
         );
         if pg_sys::isAnyTempNamespace(namespace) {
-            return Err(not_permanent("temporary"));
+            return Err(not_permanent("a temporary"));
         }
         let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
         let create: *mut pg_sys::CreateStmt = (*copy).utilityStmt.cast();
@@ -240,8 +240,8 @@ unsafe fn check_shape(
     // SAFETY: the caller's; the grammar's node types.
     unsafe {
         match (*(*statement).relation).relpersistence as u8 {
-            pg_sys::RELPERSISTENCE_TEMP => return Err(not_permanent("temporary")),
-            pg_sys::RELPERSISTENCE_UNLOGGED => return Err(not_permanent("unlogged")),
+            pg_sys::RELPERSISTENCE_TEMP => return Err(not_permanent("a temporary")),
+            pg_sys::RELPERSISTENCE_UNLOGGED => return Err(not_permanent("an unlogged")),
             _ => {}
         }
         if pg_sys::creating_extension {
@@ -381,7 +381,7 @@ unsafe fn same_key(spec: *mut pg_sys::PartitionSpec, columns: &[String]) -> bool
 fn not_permanent(kind: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("a {kind} table cannot be sharded"),
+        format!("{kind} table cannot be sharded"),
     )
     .hint("Create a permanent table, or leave out the option distributed_by.")
 }
