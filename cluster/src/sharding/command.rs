@@ -12,6 +12,11 @@ use crate::TableId;
 pub enum NodeCommand {
     /// Take the DDL lock of this node until the transaction ends.
     LockDdl,
+    /// Table ids up to this one have been given.
+    NoteTableId {
+        /// The last one.
+        last: TableId,
+    },
     /// Make a sharded table and register it.
     CreateTable(TableDefinition),
     /// Run `CREATE INDEX` on a sharded table.

@@ -25,6 +25,8 @@ pub struct ShardedTable {
     pub group_id: TableId,
     /// In order.
     pub distribution_columns: Vec<String>,
+    /// Storage parameters of real leaves, as elements of a WITH list.
+    pub leaf_options: Vec<String>,
 }
 
 /// A row of `shardman.node`.
@@ -145,7 +147,7 @@ fn load() -> Result<Registry, Report> {
         // No operators and no unqualified names: the user's search_path is in
         // force here.
         let tables = client.select(
-            "SELECT table_id, rel, group_id, distribution_columns::pg_catalog.text[] FROM shardman.sharded_table ORDER BY table_id",
+            "SELECT table_id, rel, group_id, distribution_columns::pg_catalog.text[], leaf_options FROM shardman.sharded_table ORDER BY table_id",
             None,
             &[],
         )?;
@@ -155,6 +157,7 @@ fn load() -> Result<Registry, Report> {
                 rel: row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid),
                 group_id: table_id(row.get::<i64>(3)?),
                 distribution_columns: row.get::<Vec<String>>(4)?.unwrap_or_default(),
+                leaf_options: row.get::<Vec<String>>(5)?.unwrap_or_default(),
             };
             registry.by_rel.insert(table.rel, registry.tables.len());
             registry.by_id.insert(table.table_id, registry.tables.len());

@@ -13,9 +13,23 @@ use crate::report::Report;
 /// The next table id of the cluster. The caller holds the DDL lock, here and
 /// on the node with the lowest id.
 pub fn next_table_id() -> Result<TableId, Report> {
+    Ok(TableId(last_table_id()?.0 + 1))
+}
+
+/// The last table id given, for a node that joins.
+pub fn last_table_id() -> Result<TableId, Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     let last = Spi::get_one::<i64>("SELECT last_table_id FROM shardman.ddl_state")?;
-    Ok(TableId(last.unwrap_or_default() as u64 + 1))
+    Ok(TableId(last.unwrap_or_default() as u64))
+}
+
+/// Takes note that ids up to `last` have been given.
+pub fn note_table_id(last: TableId) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    Ok(Spi::run_with_args(
+        "UPDATE shardman.ddl_state SET last_table_id = GREATEST(last_table_id, $1)",
+        &[(last.0 as i64).into()],
+    )?)
 }
 
 /// Enters a table that now exists as `rel` on this node, and its group's
@@ -24,10 +38,7 @@ pub fn register_table(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<
     let _acting = ActingAs::owner_of_the_catalogs();
     let number = |id: TableId| id.0 as i64;
     let placement: Vec<i32> = definition.placement.iter().map(|node| node.0 as i32).collect();
-    Spi::run_with_args(
-        "UPDATE shardman.ddl_state SET last_table_id = $1",
-        &[number(definition.table_id).into()],
-    )?;
+    note_table_id(definition.table_id)?;
     Spi::run_with_args(
         "INSERT INTO shardman.sharded_table (table_id, rel, num_parts, distribution_columns, group_id, leaf_options)
          VALUES ($1, $2, $3, $4::pg_catalog.name[], $5, $6)",
@@ -41,14 +52,15 @@ pub fn register_table(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<
         ],
     )?;
     let group = [DatumWithOid::from(number(definition.group_id)), placement.into()];
-    if definition.group_id == definition.table_id {
-        Spi::run_with_args(
-            "INSERT INTO shardman.placement (group_id, pnum, node_id)
-             SELECT $1, (p.n - 1)::pg_catalog.int4, p.node_id
-             FROM pg_catalog.unnest($2) WITH ORDINALITY AS p(node_id, n)",
-            &group,
-        )?;
-    }
+    // Every table of the group carries it: on a node that joins later the table
+    // that founded the group may be gone.
+    Spi::run_with_args(
+        "INSERT INTO shardman.placement (group_id, pnum, node_id)
+         SELECT $1, (p.n - 1)::pg_catalog.int4, p.node_id
+         FROM pg_catalog.unnest($2) WITH ORDINALITY AS p(node_id, n)
+         ON CONFLICT DO NOTHING",
+        &group,
+    )?;
     invalidate()
 }
 

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
 use super::{OwnWork, create_from_definition, create_index, drop};
+use crate::catalog::note_table_id;
 use crate::report::Report;
 
 /// Carries out one command.
@@ -17,6 +18,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
     lock_ddl_here();
     let done = match command {
         NodeCommand::LockDdl => Ok(()),
+        NodeCommand::NoteTableId { last } => note_table_id(last),
         NodeCommand::CreateTable(definition) => {
             let _own_work = OwnWork::begin();
             definition.parent_statements().iter().try_for_each(|sql| Spi::run(sql))?;

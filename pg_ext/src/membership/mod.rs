@@ -9,4 +9,5 @@ mod join;
 mod role;
 mod sql;
 
+pub use address::Address;
 pub use identity::{folder, my_identity, my_identity_if_any, system_identifier};
