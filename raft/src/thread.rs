@@ -19,8 +19,6 @@ use crate::node::Service;
 /// For Raft to end, and then for what its disk is still writing.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const BLOCKING_WORK_TIMEOUT: Duration = Duration::from_secs(1);
-/// Threads for writes that wait for the disk: the log's and a snapshot's.
-const BLOCKING_THREADS: usize = 4;
 
 /// The running thread. Dropping it tells the thread to end without waiting.
 #[derive(Debug)]
@@ -45,10 +43,9 @@ pub struct RaftThread {
 /// resources for a thread. What goes wrong later is an [`crate::Event`].
 pub fn spawn(config: Config) -> io::Result<RaftThread> {
     let listener = bind(&config.dir)?;
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build()?;
+    // Its threads for blocking work are not limited: a name server that does
+    // not answer may hold several, and the log's writes need one.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let (ending, ended) = crossbeam_channel::bounded(0);
     let handle = std::thread::Builder::new().name("shardman raft".to_owned()).spawn(move || {
@@ -71,9 +68,10 @@ fn run(
         let served = async {
             match UnixListener::from_std(listener) {
                 Ok(listener) => {
-                    // Served from the start, so that `Status` has an answer
-                    // while a damaged store is being repaired.
-                    tokio::join!(serve(listener, service.clone()), service.start());
+                    // Clients that are early wait in the socket's queue: the
+                    // answer that the node is no member would be wrong.
+                    service.start().await;
+                    serve(listener, service.clone()).await;
                 }
                 Err(e) => service.failed(format!("could not listen on the socket: {e}")),
             }

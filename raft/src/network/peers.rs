@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{Credential, NodeId};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::{PeerAddress, PeerConnection, PeerConnector};
+use crate::event::{Announcer, Level};
 
 /// Calls to one peer at a time. Requests of clients have their own limit, so
 /// that a slow one does not hold up heartbeats.
@@ -22,6 +23,9 @@ const RAFT_CALLS: usize = 4;
 const FORWARDED_CALLS: usize = 8;
 /// Each is a backend on the peer: one for replication, one for the rest.
 const IDLE_CONNECTIONS: usize = 2;
+/// While a peer is in trouble, a reason other than the last is logged this
+/// often at most.
+const TROUBLE_REPEATED_AFTER: Duration = Duration::from_secs(60);
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +57,17 @@ pub(crate) struct Peers {
     connector: Arc<dyn PeerConnector>,
     credential: Credential,
     connect_timeout: Duration,
+    announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
 }
 
 /// Everything about one peer at one address.
 struct Line {
+    node: NodeId,
+    announcer: Arc<Announcer>,
+    /// What went wrong last, if the peer has not answered since, and when that
+    /// was logged.
+    trouble: Mutex<Option<(String, Instant)>>,
     idle: Mutex<Vec<Box<dyn PeerConnection>>>,
     raft: Arc<Semaphore>,
     forwarded: Arc<Semaphore>,
@@ -68,8 +78,22 @@ impl Peers {
         connector: Arc<dyn PeerConnector>,
         credential: Credential,
         connect_timeout: Duration,
+        announcer: Arc<Announcer>,
     ) -> Self {
-        Peers { connector, credential, connect_timeout, lines: Mutex::default() }
+        Peers { connector, credential, connect_timeout, announcer, lines: Mutex::default() }
+    }
+
+    /// Drops what concerns nodes that are `members` no more, or not at that
+    /// address. Calls under way are not affected.
+    pub(crate) fn keep(&self, members: &HashMap<NodeId, String>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|(node, connstr), _| members.get(node) == Some(connstr));
+    }
+
+    /// Notes how a peer took a frame, for the server's log: it answered, or
+    /// refused it for a reason.
+    pub(crate) fn note(&self, node: NodeId, connstr: &str, refusal: Option<String>) {
+        self.line(node, connstr).note(refusal);
     }
 
     /// Sends a frame and answers the reply, which the peer has `limit` to give.
@@ -96,6 +120,9 @@ impl Peers {
         tokio::spawn(async move {
             let reply = line.call(&*connector, address, connect_timeout, frame, limit).await;
             drop(permit);
+            if let Err(e) = &reply {
+                line.note(Some(e.to_string()));
+            }
             // Nobody waits any more if the caller gave up.
             answer.send(reply).ok();
         });
@@ -107,6 +134,9 @@ impl Peers {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry((node, connstr.to_owned())).or_insert_with(|| {
             Arc::new(Line {
+                node,
+                announcer: self.announcer.clone(),
+                trouble: Mutex::default(),
                 idle: Mutex::default(),
                 raft: Arc::new(Semaphore::new(RAFT_CALLS)),
                 forwarded: Arc::new(Semaphore::new(FORWARDED_CALLS)),
@@ -138,6 +168,26 @@ impl Line {
         let reply = reply.map_err(|_| PeerError::TimedOut)?.map_err(PeerError::Broken)?;
         self.keep(connection);
         Ok(reply)
+    }
+
+    /// Logs the beginning and the end of trouble with the peer.
+    fn note(&self, reason: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let (node, now) = (self.node, Instant::now());
+        match (reason, &*trouble) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                *trouble = None;
+                self.announcer.log(Level::Log, format!("node {node} answers again"));
+            }
+            (Some(reason), Some((last, at)))
+                if reason == *last || now.duration_since(*at) < TROUBLE_REPEATED_AFTER => {}
+            (Some(reason), _) => {
+                let message = format!("no answer from node {node}: {reason}");
+                *trouble = Some((reason, now));
+                self.announcer.log(Level::Warning, message);
+            }
+        }
     }
 
     fn take_idle(&self) -> Option<Box<dyn PeerConnection>> {

@@ -50,8 +50,14 @@ pub(crate) async fn ask(
     };
     let reply = peers.call(lane, node, connstr, frame, limit).await?;
     match Answer::decode(&reply) {
-        Ok(Reply::Refused(e)) => Ok(Err(e)),
-        Ok(reply) => Ok(Ok(reply)),
+        Ok(Reply::Refused(e)) => {
+            peers.note(node, connstr, Some(e.to_string()));
+            Ok(Err(e))
+        }
+        Ok(reply) => {
+            peers.note(node, connstr, None);
+            Ok(Ok(reply))
+        }
         // The peer did get the frame, and what it did with it is not known.
         Err(e) => Err(PeerError::Broken(io::Error::new(io::ErrorKind::InvalidData, e))),
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::service::Surroundings;
 use crate::config::Timing;
 use crate::error::RaftError;
+use crate::event::Announcer;
 use crate::local::{Request, Response};
 use crate::network::{Network, Peers};
 use crate::store::{Applied, LogStore, Owner, StateMachine, StoreFile};
@@ -35,11 +36,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Opens the store and runs Raft on what is in it. Nothing is announced
-    /// before [`Member::announce`].
+    /// Opens the store and runs Raft on what is in it. Its state is not
+    /// announced before [`Member::announce`].
     pub(super) async fn start(
         identity: Identity,
         surroundings: &Surroundings,
+        announcer: &Arc<Announcer>,
     ) -> Result<Arc<Self>, RaftError> {
         let timing = surroundings.timing.clone();
         let config = openraft_config(surroundings)?;
@@ -50,7 +52,7 @@ impl Member {
 
         let connector = surroundings.connector.clone();
         let credential = identity.credential.clone();
-        let peers = Arc::new(Peers::new(connector, credential, timing.connect));
+        let peers = Arc::new(Peers::new(connector, credential, timing.connect, announcer.clone()));
         let identity = Arc::new(identity);
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };

@@ -9,7 +9,7 @@ use super::Member;
 use crate::error::RaftError;
 use crate::local::{Request, Response};
 use crate::network::{Ask, Lane, PeerError, Reply, ask};
-use crate::type_config::{node_id, raft_id};
+use crate::type_config::node_id;
 
 /// Between two attempts, unless something changes sooner.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -72,7 +72,6 @@ impl Member {
         let metrics = metrics.borrow();
         let leader = metrics.current_leader?;
         let node = metrics.membership_config.membership().get_node(&leader)?;
-        debug_assert_eq!(raft_id(node_id(leader)), leader);
         Some((node_id(leader), node.addr.clone()))
     }
 

@@ -83,7 +83,7 @@ impl Service {
             let advice = format!("{e}; this directory was copied from another node's");
             return self.stopped(advice);
         }
-        match Member::start(identity, &self.surroundings).await {
+        match Member::start(identity, &self.surroundings, &self.announcer).await {
             Ok(member) => self.admit(member),
             Err(e) => self.failed(e.to_string()),
         }
@@ -134,7 +134,7 @@ impl Service {
             return Err(RaftError::malformed("the first node's record is of another node"));
         }
         self.remove_log()?;
-        let member = Member::start(identity.clone(), &self.surroundings).await?;
+        let member = Member::start(identity.clone(), &self.surroundings, &self.announcer).await?;
         let founded = match self.create_cluster(&member, first).await {
             // The identity comes last: without it the log is nobody's.
             Ok(()) => self.write_identity(&identity),
@@ -171,7 +171,7 @@ impl Service {
         self.check_outside()?;
         self.check_data_directory(&identity)?;
         self.remove_log()?;
-        let member = Member::start(identity.clone(), &self.surroundings).await?;
+        let member = Member::start(identity.clone(), &self.surroundings, &self.announcer).await?;
         if let Err(e) = self.write_identity(&identity) {
             member.stop(STOP_TIMEOUT).await;
             self.remove_log()?;

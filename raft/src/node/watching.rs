@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::Member;
 use crate::event::{Announcer, Event, Level};
+use crate::network::Peers;
 use crate::store::Applied;
 use crate::type_config::{RaftMetrics, node_id};
 
@@ -15,7 +16,8 @@ impl Member {
     /// the end of Raft, until [`Member::stop`].
     pub(super) fn announce(&self, announcer: &Arc<Announcer>) {
         let applied = tokio::spawn(announce_applied(self.applied.clone(), announcer.clone()));
-        let metrics = tokio::spawn(watch_raft(self.raft.metrics(), announcer.clone()));
+        let metrics = watch_raft(self.raft.metrics(), self.peers.clone(), announcer.clone());
+        let metrics = tokio::spawn(metrics);
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.extend([applied, metrics]);
     }
@@ -37,12 +39,23 @@ async fn announce_applied(mut applied: watch::Receiver<Applied>, announcer: Arc<
     }
 }
 
-/// Logs changes of leader; ends with the failure of Raft.
-async fn watch_raft(mut metrics: watch::Receiver<RaftMetrics>, announcer: Arc<Announcer>) {
-    let mut leader = None;
+/// Logs changes of leader, and lets go of peers that are no members any more;
+/// ends with the failure of Raft.
+async fn watch_raft(
+    mut metrics: watch::Receiver<RaftMetrics>,
+    peers: Arc<Peers>,
+    announcer: Arc<Announcer>,
+) {
+    let (mut leader, mut membership) = (None, None);
     loop {
         let (running, current, term) = {
             let metrics = metrics.borrow_and_update();
+            let effective = &metrics.membership_config;
+            if *effective.log_id() != membership {
+                membership = *effective.log_id();
+                let members = effective.nodes().map(|(id, node)| (node_id(*id), node.addr.clone()));
+                peers.keep(&members.collect());
+            }
             (metrics.running_state.clone(), metrics.current_leader, metrics.current_term)
         };
         if let Err(fatal) = running {

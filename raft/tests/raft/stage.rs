@@ -133,7 +133,9 @@ impl PeerConnection for Wire {
     }
 
     fn is_closed(&self) -> bool {
-        self.broken
+        let peeked = self.stream.try_read(&mut [0]);
+        let is_quiet = matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        self.broken || !is_quiet
     }
 }
 
