@@ -1,1 +1,19 @@
-//! Everything that needs servers.
+//! Clusters under test: what the tests in `regress/tests` are written with.
+//!
+//! - [`TestCluster`]: real servers, started and thrown away by shardmanctl;
+//! - [`Session`]: a client of one node, every call bounded in time;
+//! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
+//! - [`eventually`]: waiting for a state that nothing announces.
+
+mod account;
+mod cluster;
+mod pg_regress;
+mod places;
+mod ports;
+mod session;
+mod wait;
+
+pub use cluster::{Shape, TestCluster};
+pub use pg_regress::Suite;
+pub use session::{Session, db_error};
+pub use wait::eventually;

@@ -1,2 +1,38 @@
-//! The operators' command line.
-fn main() {}
+//! The operators' command line: reads the arguments, runs one command and
+//! turns its result into an exit code. What the commands do is in `dev`
+//! (clusters for development on this machine) and `inspect` (asking a cluster).
+
+mod cli;
+mod connect;
+mod dev;
+mod exit;
+mod inspect;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Arguments, Command};
+
+fn main() -> ExitCode {
+    // clap prints its own message for a usage error and exits with 2.
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shardmanctl: {error:#}");
+            ExitCode::from(exit::code_of(&error))
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let output = output::Output { is_json: arguments.json };
+    match arguments.command {
+        Command::Dev(command) => dev::run(command, output),
+        Command::Status(target) => inspect::status(&target, output),
+        Command::Nodes(target) => inspect::nodes(&target, output),
+        Command::Tables(target) => inspect::tables(&target, output),
+    }
+}

@@ -1,0 +1,49 @@
+//! Questions to a cluster, asked of any one node.
+//!
+//! - [`overview`]: the cluster as one node sees it;
+//! - [`nodes`]: the nodes and whether they answer;
+//! - [`tables`]: sharded tables and the nodes of their partitions.
+
+mod member;
+mod nodes;
+mod overview;
+mod tables;
+
+use crate::cli::Target;
+use crate::connect;
+use crate::exit::BadUsage;
+use crate::output::Output;
+use member::Member;
+
+/// `shardmanctl status`.
+pub fn status(target: &Target, output: Output) -> anyhow::Result<()> {
+    connect::runtime()?.block_on(async {
+        let member = open(target).await?;
+        overview::show(&member, output).await
+    })
+}
+
+/// `shardmanctl nodes`.
+pub fn nodes(target: &Target, output: Output) -> anyhow::Result<()> {
+    connect::runtime()?.block_on(async {
+        let member = open(target).await?;
+        let nodes = nodes::read(&member).await?;
+        output.print(&nodes, |nodes| nodes::render(nodes).to_string())
+    })
+}
+
+/// `shardmanctl tables`.
+pub fn tables(target: &Target, output: Output) -> anyhow::Result<()> {
+    connect::runtime()?.block_on(async {
+        let member = open(target).await?;
+        let tables = tables::read(&member).await?;
+        output.print(&tables, |tables| tables::render(tables))
+    })
+}
+
+async fn open(target: &Target) -> anyhow::Result<Member> {
+    let connstr = target.positional.as_ref().or(target.connstr.as_ref()).ok_or_else(|| {
+        BadUsage("name a node: a connection string, or SHARDMAN_CONNSTR in the environment".into())
+    })?;
+    Member::open(connect::parse(connstr)?, target.connect_timeout).await
+}

@@ -1,0 +1,121 @@
+//! PostgreSQL's own `pg_regress` on a suite of `regress/suites`.
+//!
+//! A suite is `schedule`, `sql/*.sql` and `expected/*.out`. Its files find the
+//! nodes' ports in the environment (`N1`, `N2`, `N3`) and `SHARDED`, which is
+//! `on` for a cluster and `off` for one plain server that plays all nodes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::cluster::TestCluster;
+use crate::{account, places};
+
+const BOUND_SECONDS: u32 = 900;
+const NODES: [(&str, u16); 3] = [("N1", 1), ("N2", 2), ("N3", 3)];
+
+/// A directory of test files.
+pub struct Suite {
+    name: String,
+    source: PathBuf,
+}
+
+impl Suite {
+    /// The suite `regress/suites/NAME`.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), source: places::suites().join(name) }
+    }
+
+    /// Runs it on a cluster of at least three nodes.
+    pub fn run_on_cluster(&self, cluster: &TestCluster) -> anyhow::Result<()> {
+        let ports = NODES.map(|(name, node)| (name, cluster.port(node)));
+        self.run(&ports, "on", false)
+    }
+
+    /// Runs it on one plain server. With `REGRESS_ACCEPT` in the environment
+    /// its results become the expected ones: never those of a cluster.
+    pub fn run_on_plain(&self, server: &TestCluster) -> anyhow::Result<()> {
+        let ports = NODES.map(|(name, _)| (name, server.port(1)));
+        self.run(&ports, "off", std::env::var_os("REGRESS_ACCEPT").is_some())
+    }
+
+    fn run(&self, ports: &[(&str, u16)], sharded: &str, accepts: bool) -> anyhow::Result<()> {
+        let work = self.copy_for_server_account()?;
+        let (_, port) = ports.first().context("no port")?;
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", &BOUND_SECONDS.to_string()])
+            .arg(places::pg_config("--pkglibdir")?.join("pgxs/src/test/regress/pg_regress"))
+            .args(["--use-existing", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--user", "postgres", "--dbname", "postgres"])
+            .arg(argument("--bindir", &places::pg_config("--bindir")?))
+            .arg(argument("--dlpath", &places::pg_config("--pkglibdir")?))
+            .arg(argument("--inputdir", &work))
+            .arg(argument("--outputdir", &work))
+            .arg(argument("--schedule", &work.join("schedule")))
+            .current_dir(&work)
+            .env("SHARDED", sharded);
+        for (name, port) in ports {
+            command.env(name, port.to_string());
+        }
+        account::switch(&mut command)?;
+        let output = command.output().context("could not run pg_regress")?;
+        println!("{}", String::from_utf8_lossy(&output.stdout));
+        if accepts {
+            self.accept(&work)?;
+        } else if !output.status.success() {
+            let diffs = fs::read_to_string(work.join("regression.diffs")).unwrap_or_default();
+            bail!(
+                "suite {} failed ({}), SHARDED={sharded}\n{}{}\n{diffs}",
+                self.name,
+                output.status,
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr),
+            );
+        }
+        fs::remove_dir_all(&work).with_context(|| format!("could not remove {}", work.display()))
+    }
+
+    /// A copy that the servers' account may read and write: the checkout may
+    /// be in a place that it cannot enter.
+    fn copy_for_server_account(&self) -> anyhow::Result<PathBuf> {
+        let work = places::scratch(&self.name)?;
+        for part in ["sql", "expected"] {
+            fs::create_dir_all(work.join(part))?;
+            for entry in self.source.join(part).read_dir().context("the suite is incomplete")? {
+                let entry = entry?;
+                fs::copy(entry.path(), work.join(part).join(entry.file_name()))?;
+            }
+        }
+        fs::copy(self.source.join("schedule"), work.join("schedule"))
+            .context("the suite has no schedule")?;
+        // A file without an expected result fails with a diff of all of it.
+        for entry in work.join("sql").read_dir()? {
+            let file = entry?.path();
+            let stem = file.file_stem().context("a file without a name")?;
+            let expected = work.join("expected").join(stem).with_extension("out");
+            if !expected.exists() {
+                fs::write(expected, "")?;
+            }
+        }
+        account::own(&work)?;
+        Ok(work)
+    }
+
+    fn accept(&self, work: &Path) -> anyhow::Result<()> {
+        for entry in work.join("results").read_dir().context("there are no results")? {
+            let entry = entry?;
+            fs::copy(entry.path(), self.source.join("expected").join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+}
+
+fn argument(name: &str, path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(name);
+    argument.push("=");
+    argument.push(path);
+    argument
+}

@@ -1,0 +1,103 @@
+//! A client of one node. Blocking, for tests that read from top to bottom;
+//! every call is bounded, so that a hang is a failure with a name.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::runtime::Runtime;
+use tokio_postgres::error::DbError;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+const CONNECT_BOUND: Duration = Duration::from_secs(10);
+const STATEMENT_BOUND: Duration = Duration::from_secs(60);
+
+/// A session; dropped, it is closed.
+pub struct Session {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Session {
+    /// Connects with libpq keywords.
+    pub fn open(connstr: &str) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(async {
+            let attempt = tokio_postgres::connect(connstr, NoTls);
+            let (client, connection) = tokio::time::timeout(CONNECT_BOUND, attempt)
+                .await
+                .with_context(|| format!("no connection in time to {connstr}"))?
+                .with_context(|| format!("could not connect to {connstr}"))?;
+            tokio::spawn(async move { connection.await.ok() });
+            anyhow::Ok(client)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    /// Runs statements; the server's error can be had with [`db_error`].
+    pub fn run(&self, sql: &str) -> anyhow::Result<()> {
+        self.messages(sql).map(drop)
+    }
+
+    /// The rows of a statement, as the server writes the values; NULL is `None`.
+    pub fn rows(&self, sql: &str) -> anyhow::Result<Vec<Vec<Option<String>>>> {
+        let messages = self.messages(sql)?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows
+            .map(|row| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
+            .collect())
+    }
+
+    /// The one value of a statement; an error if there is none or it is NULL.
+    pub fn value(&self, sql: &str) -> anyhow::Result<String> {
+        let rows = self.rows(sql)?;
+        match rows.as_slice() {
+            [row] if row.len() == 1 => {
+                row[0].clone().with_context(|| format!("NULL is the result of: {sql}"))
+            }
+            _ => bail!("{} rows, not one value, from: {sql}", rows.len()),
+        }
+    }
+
+    /// Like [`value`](Self::value), as an integer.
+    pub fn integer(&self, sql: &str) -> anyhow::Result<i64> {
+        let value = self.value(sql)?;
+        value.parse().with_context(|| format!("\"{value}\" is no integer, from: {sql}"))
+    }
+
+    /// The error that `sql` ends in; an error itself if it succeeds or the
+    /// connection is lost.
+    pub fn failure(&self, sql: &str) -> anyhow::Result<DbError> {
+        match self.messages(sql) {
+            Ok(_) => bail!("this should have failed: {sql}"),
+            Err(error) => match db_error(&error) {
+                Some(db) => Ok(db.clone()),
+                None => Err(error),
+            },
+        }
+    }
+
+    fn messages(&self, sql: &str) -> anyhow::Result<Vec<SimpleQueryMessage>> {
+        self.runtime.block_on(async {
+            let query = self.client.simple_query(sql);
+            match tokio::time::timeout(STATEMENT_BOUND, query).await {
+                Ok(Ok(messages)) => Ok(messages),
+                Ok(Err(error)) => {
+                    let text = match error.as_db_error() {
+                        Some(db) => format!("{} ({}): {sql}", db.message(), db.code().code()),
+                        None => format!("the connection failed: {sql}"),
+                    };
+                    Err(anyhow::Error::from(error).context(text))
+                }
+                Err(_) => bail!("no answer within {} s to: {sql}", STATEMENT_BOUND.as_secs()),
+            }
+        })
+    }
+}
+
+/// The server's report behind a failure of [`Session`], if there is one.
+pub fn db_error(error: &anyhow::Error) -> Option<&DbError> {
+    error.downcast_ref::<tokio_postgres::Error>()?.as_db_error()
+}
