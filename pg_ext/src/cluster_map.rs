@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::NodeId;
-use fdw::{ClusterMap, Endpoint, Refusal, SqlState};
+use fdw::{ClusterMap, Endpoint, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
@@ -28,7 +28,7 @@ impl ClusterMap for Catalogs {
             return Ok(None);
         }
         let Some(leaf) = LeafName::parse(&name) else { return Ok(None) };
-        let registry = registry().map_err(refusal)?;
+        let registry = registry().map_err(Refusal::from)?;
         let node = registry.table(leaf.table).and_then(|table| {
             let placement = registry.placement(table.group_id)?;
             placement.get(usize::from(leaf.partition.0)).copied()
@@ -37,16 +37,15 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
-        let identity = membership::my_identity().map_err(refusal)?;
-        let registry = registry().map_err(refusal)?;
+        let identity = membership::my_identity().map_err(Refusal::from)?;
+        let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
-            return Err(Refusal::new(
-                SqlState::UNDEFINED_OBJECT,
-                format!("node {node} does not exist"),
-            )
-            .with_hint("Look at shardman.nodes and shardman.parts."));
+            let missing = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
+            return Err(Report::new(missing, format!("node {node} does not exist"))
+                .hint("Look at shardman.nodes and shardman.parts.")
+                .into());
         };
-        let address = Address::parse(&member.connstr).map_err(refusal)?;
+        let address = Address::parse(&member.connstr).map_err(Refusal::from)?;
         let mut generation = DefaultHasher::new();
         (&member.connstr, member.system_identifier, &identity.credential.0).hash(&mut generation);
         Ok(Endpoint {
@@ -72,15 +71,5 @@ impl ClusterMap for Catalogs {
             "SELECT shardman.check_member('{}', {node}, {})",
             identity.cluster_id, system_identifier.0 as i64
         ))
-    }
-}
-
-/// A report of ours in the words of the wrapper.
-fn refusal(report: Report) -> Refusal {
-    Refusal {
-        sqlstate: SqlState::from_code(report.code),
-        message: report.message,
-        detail: report.detail,
-        hint: report.hint,
     }
 }

@@ -7,6 +7,7 @@
 use pgrx::prelude::*;
 
 mod catalog;
+mod cluster_map;
 mod compat;
 mod ddl;
 mod hooks;
@@ -54,6 +55,8 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     catalog::init();
     node_session::init();
+    fdw::register(&cluster_map::Catalogs);
+    fdw::init();
     hooks::install();
     worker::register();
 }

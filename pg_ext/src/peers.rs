@@ -2,9 +2,11 @@
 
 use cluster::NodeId;
 use cluster::sharding::NodeCommand;
+use pgrx::spi::quote_literal;
 
 use crate::catalog::registry;
 use crate::membership;
+use crate::node_session::APPLY;
 use crate::report::Report;
 
 /// The active node with the lowest id, unless it is this one.
@@ -24,8 +26,9 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
     tell(&others, command)
 }
 
-/// Has some nodes carry out a command.
+/// Has some nodes carry out a command: sent to all of them, then waited for.
 pub fn tell(nodes: &[NodeId], command: &NodeCommand) -> Result<(), Report> {
-    let _ = (nodes, command);
-    Ok(())
+    let command = serde_json::to_string(command).unwrap_or_default();
+    let statement = format!("SET {APPLY} TO {}", quote_literal(&command));
+    Ok(fdw::session::execute_on_all(nodes, &statement)?)
 }

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use pgrx::pg_sys::panic::ErrorReport;
 
 /// A complete refusal or failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Report {
     /// The most specific standard class.
     pub code: PgSqlErrorCode,
@@ -15,12 +15,20 @@ pub struct Report {
     pub detail: Option<String>,
     /// Advice, in full sentences.
     pub hint: Option<String>,
+    /// What another node answered, with the fields that only a hook's border
+    /// can pass on: schema, table, constraint, context.
+    remote: Option<Box<fdw::Error>>,
 }
 
 impl Report {
     /// A report without detail and hint.
     pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
-        Report { code, message: message.into(), detail: None, hint: None }
+        Report { code, message: message.into(), detail: None, hint: None, remote: None }
+    }
+
+    /// Replaces the SQLSTATE.
+    pub fn code(self, code: PgSqlErrorCode) -> Self {
+        Report { code, ..self }
     }
 
     /// Adds facts.
@@ -66,5 +74,38 @@ impl From<pgrx::spi::Error> for Report {
     fn from(error: pgrx::spi::Error) -> Self {
         Report::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "could not query the shardman catalogs")
             .detail(error.to_string())
+    }
+}
+
+impl From<fdw::Error> for Report {
+    fn from(error: fdw::Error) -> Self {
+        let report = fdw::Report::from(error.clone());
+        Report {
+            code: PgSqlErrorCode::from(report.packed_sqlstate()),
+            message: report.message(),
+            detail: report.detail(),
+            hint: report.hint(),
+            remote: Some(Box::new(error)),
+        }
+    }
+}
+
+impl From<Report> for fdw::Refusal {
+    fn from(report: Report) -> Self {
+        fdw::Refusal {
+            sqlstate: fdw::SqlState::from_packed(report.code as i32),
+            message: report.message,
+            detail: report.detail,
+            hint: report.hint,
+        }
+    }
+}
+
+impl From<Report> for fdw::Error {
+    fn from(report: Report) -> Self {
+        match report.remote {
+            Some(remote) => *remote,
+            None => fdw::Refusal::from(report).into(),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! This node's copy of the cluster's catalogues: reading and writing them.
 
 mod acting_as;
+mod latest;
 mod registry;
 mod sharded_tables;
 mod table_definition;

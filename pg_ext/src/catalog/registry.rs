@@ -7,11 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::str::FromStr;
 
 use cluster::{NodeId, SystemIdentifier, TableId};
 use pgrx::prelude::*;
 
-use super::ActingAs;
+use super::latest::read_latest;
 use crate::report::Report;
 
 /// A row of `shardman.sharded_table`.
@@ -119,7 +120,7 @@ pub fn registry() -> Result<Rc<Registry>, Report> {
     // Known before the read, so that an invalidation during it is not missed:
     // it leaves LOADED empty, and what we read is then used once only.
     SOURCES.set(sources);
-    let loaded = Rc::new(load()?);
+    let loaded = Rc::new(load(sources)?);
     LOADED.with(|slot| *slot.borrow_mut() = Some(loaded.clone()));
     Ok(loaded)
 }
@@ -140,61 +141,64 @@ fn sources() -> Option<[pg_sys::Oid; 3]> {
     }
 }
 
-fn load() -> Result<Registry, Report> {
-    let _acting = ActingAs::owner_of_the_catalogs();
+fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
+    let [node, sharded_table, placement] = sources;
     let mut registry = Registry::default();
-    Spi::connect(|client| -> Result<(), Report> {
-        // No operators and no unqualified names: the user's search_path is in
-        // force here.
-        let tables = client.select(
-            "SELECT table_id, rel, group_id, distribution_columns::pg_catalog.text[], leaf_options FROM shardman.sharded_table ORDER BY table_id",
-            None,
-            &[],
-        )?;
-        for row in tables {
-            let table = ShardedTable {
-                table_id: table_id(row.get::<i64>(1)?),
-                rel: row.get::<pg_sys::Oid>(2)?.unwrap_or(pg_sys::InvalidOid),
-                group_id: table_id(row.get::<i64>(3)?),
-                distribution_columns: row.get::<Vec<String>>(4)?.unwrap_or_default(),
-                leaf_options: row.get::<Vec<String>>(5)?.unwrap_or_default(),
-            };
-            registry.by_rel.insert(table.rel, registry.tables.len());
-            registry.by_id.insert(table.table_id, registry.tables.len());
-            registry.tables.push(table);
-        }
-        let placements = client.select(
-            "SELECT group_id, node_id FROM shardman.placement ORDER BY group_id, pnum",
-            None,
-            &[],
-        )?;
-        for row in placements {
-            let group = table_id(row.get::<i64>(1)?);
-            registry.groups.entry(group).or_default().push(node_id(row.get::<i32>(2)?));
-        }
-        let members = client.select(
-            "SELECT id, name, connstr, system_identifier, state FROM shardman.node ORDER BY id",
-            None,
-            &[],
-        )?;
-        for row in members {
-            registry.members.push(Member {
-                id: node_id(row.get::<i32>(1)?),
-                name: row.get::<String>(2)?.unwrap_or_default(),
-                connstr: row.get::<String>(3)?.unwrap_or_default(),
-                system_identifier: SystemIdentifier(row.get::<i64>(4)?.unwrap_or_default() as u64),
-                is_active: row.get::<String>(5)?.as_deref() == Some("active"),
-            });
-        }
-        Ok(())
-    })?;
+    for row in read_latest(
+        sharded_table,
+        "SELECT table_id, rel, group_id, pg_catalog.array_to_json(distribution_columns),
+                pg_catalog.array_to_json(leaf_options)
+         FROM shardman.sharded_table ORDER BY table_id",
+    )? {
+        let table = ShardedTable {
+            table_id: TableId(number(&row, 0)?),
+            rel: pg_sys::Oid::from(number::<u32>(&row, 1)?),
+            group_id: TableId(number(&row, 2)?),
+            distribution_columns: list(&row, 3)?,
+            leaf_options: list(&row, 4)?,
+        };
+        registry.by_rel.insert(table.rel, registry.tables.len());
+        registry.by_id.insert(table.table_id, registry.tables.len());
+        registry.tables.push(table);
+    }
+    for row in read_latest(
+        placement,
+        "SELECT group_id, node_id FROM shardman.placement ORDER BY group_id, pnum",
+    )? {
+        let group = registry.groups.entry(TableId(number(&row, 0)?)).or_default();
+        group.push(NodeId(number(&row, 1)?));
+    }
+    for row in read_latest(
+        node,
+        "SELECT id, name, connstr, system_identifier, state FROM shardman.node ORDER BY id",
+    )? {
+        registry.members.push(Member {
+            id: NodeId(number(&row, 0)?),
+            name: text(&row, 1).to_owned(),
+            connstr: text(&row, 2).to_owned(),
+            // A bigint column: the same 64 bits.
+            system_identifier: SystemIdentifier(number::<i64>(&row, 3)? as u64),
+            is_active: text(&row, 4) == "active",
+        });
+    }
     Ok(registry)
 }
 
-fn table_id(value: Option<i64>) -> TableId {
-    TableId(value.and_then(|v| u64::try_from(v).ok()).unwrap_or_default())
+type Row = [Option<String>];
+
+fn text(row: &Row, at: usize) -> &str {
+    row.get(at).and_then(Option::as_deref).unwrap_or_default()
 }
 
-fn node_id(value: Option<i32>) -> NodeId {
-    NodeId(value.and_then(|v| u32::try_from(v).ok()).unwrap_or_default())
+fn number<N: FromStr>(row: &Row, at: usize) -> Result<N, Report> {
+    text(row, at).parse().map_err(|_| damaged(text(row, at)))
+}
+
+fn list(row: &Row, at: usize) -> Result<Vec<String>, Report> {
+    serde_json::from_str(text(row, at)).map_err(|_| damaged(text(row, at)))
+}
+
+fn damaged(value: &str) -> Report {
+    Report::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "the shardman catalogs are damaged")
+        .detail(format!("Unexpected value \"{value}\"."))
 }

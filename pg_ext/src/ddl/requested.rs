@@ -54,13 +54,13 @@ impl From<OptionError> for Report {
                 .detail(format!("The value is not a list of column names: {reason}."))
                 .hint("Write distributed_by = 'column' or distributed_by = 'column, column'."),
             OptionError::DuplicateColumn(_) => {
-                Report { code: PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN, ..invalid }
+                invalid.code(PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN)
             }
             OptionError::NumParts(_) => {
                 invalid.detail("The number of partitions must be between 1 and 1024.")
             }
             OptionError::Duplicate(_) => {
-                Report { code: PgSqlErrorCode::ERRCODE_SYNTAX_ERROR, ..invalid }
+                invalid.code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR)
             }
         }
     }

@@ -89,34 +89,35 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn before(
+/// A plain-old frame: what fails inside keeps all its fields.
+unsafe fn before(
     pstmt: *mut pg_sys::PlannedStmt,
     query_string: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
     let untouched = Decision { statement: pstmt, is_original: true, finish: ptr::null_mut() };
-    // SAFETY: pstmt is a valid utility statement for the duration of the call.
-    match unsafe { ddl::before_utility(pstmt, query_string, context) } {
-        Ok(Step::Pass) => untouched,
-        Ok(Step::Done) => Decision { statement: ptr::null_mut(), ..untouched },
-        Ok(Step::Run { statement, finish }) => {
-            let is_original = statement.is_null();
-            let statement = if is_original { pstmt } else { statement };
-            let finish = finish.map_or(ptr::null_mut(), |finish| {
-                PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish)
-            });
-            Decision { statement, is_original, finish }
-        }
-        Err(report) => report.raise(),
-    }
+    let decide = || {
+        // SAFETY: pstmt is a valid utility statement for the duration of the call.
+        let step = unsafe { ddl::before_utility(pstmt, query_string, context) }?;
+        Ok(match step {
+            Step::Pass => untouched,
+            Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
+            Step::Run { statement, finish } => {
+                let is_original = statement.is_null();
+                let statement = if is_original { pstmt } else { statement };
+                let finish = finish.map_or(ptr::null_mut(), |finish| {
+                    PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish)
+                });
+                Decision { statement, is_original, finish }
+            }
+        })
+    };
+    // SAFETY: this frame and its callers hold nothing that has a destructor.
+    unsafe { fdw::callback(decide) }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn after(finish: *mut Finish) {
+/// A plain-old frame.
+unsafe fn after(finish: *mut Finish) {
     // SAFETY: `before` leaked it into a context that outlives the statement.
-    let finish = unsafe { &*finish };
-    if let Err(report) = finish.run() {
-        report.raise()
-    }
+    unsafe { fdw::callback(|| Ok((*finish).run()?)) }
 }

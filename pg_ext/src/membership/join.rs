@@ -206,8 +206,9 @@ fn owner_of(rel: pg_sys::Oid) -> String {
     }
 }
 
+/// The current user's name.
 #[allow(unsafe_code)]
-fn current_user() -> String {
+pub fn current_user() -> String {
     // SAFETY: a palloc'd name.
     unsafe { crate::lists::text(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) }
 }
