@@ -1,0 +1,87 @@
+//! One of the three things that are compared.
+
+use anyhow::Context;
+
+use crate::client::Client;
+use crate::cpu;
+use crate::servers::Servers;
+
+/// Which of the three.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Three servers with shardman.
+    Ours,
+    /// Three servers with postgres_fdw.
+    Stock,
+    /// One server, tables without partitions.
+    Plain,
+}
+
+impl Kind {
+    /// All of them, in the order of runs and of columns.
+    pub const ALL: [Self; 3] = [Self::Ours, Self::Stock, Self::Plain];
+
+    /// A word for directories and columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Stock => "stock",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// A running system.
+pub struct System<'a> {
+    /// Which of the three.
+    pub kind: Kind,
+    /// Its servers; clients talk to the first.
+    pub servers: Servers<'a>,
+}
+
+/// What the servers of a system have consumed since they were started.
+#[derive(Clone, Copy)]
+pub struct Consumption {
+    /// CPU seconds, user and system, of all their processes.
+    pub cpu_seconds: f64,
+    /// Syncs of the WAL.
+    pub wal_syncs: i64,
+}
+
+impl System<'_> {
+    /// A session on the first server.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        self.servers.client(1)
+    }
+
+    /// What has been consumed until now. Sessions report their WAL syncs when
+    /// they end, so those of a finished run are counted.
+    pub fn consumption(&self) -> anyhow::Result<Consumption> {
+        let wal_syncs = self.wal_syncs()?;
+        let cpu_seconds = cpu::seconds_of(&self.servers.postmasters()?)?;
+        Ok(Consumption { cpu_seconds, wal_syncs })
+    }
+
+    fn wal_syncs(&self) -> anyhow::Result<i64> {
+        let mut sum = 0;
+        for number in 1..=self.servers.count() {
+            sum += self
+                .servers
+                .client(number)?
+                .integer("SELECT wal_sync FROM pg_stat_wal")
+                .context("could not read pg_stat_wal")?;
+        }
+        Ok(sum)
+    }
+}
+
+impl std::ops::Sub for Consumption {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds - earlier.cpu_seconds,
+            wal_syncs: self.wal_syncs - earlier.wal_syncs,
+        }
+    }
+}

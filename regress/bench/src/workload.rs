@@ -1,0 +1,63 @@
+//! What a workload is.
+
+/// A ratio of ours to stock that issue 3 asks for.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// Of throughput.
+    AtLeast(f64),
+    /// Of time.
+    AtMost(f64),
+}
+
+impl Target {
+    /// Whether `ratio` meets it.
+    pub fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => ratio >= bound,
+            Self::AtMost(bound) => ratio <= bound,
+        }
+    }
+
+    /// As it stands in the report.
+    pub fn text(self) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("≥ {bound}"),
+            Self::AtMost(bound) => format!("≤ {bound}"),
+        }
+    }
+}
+
+/// How a workload is run.
+pub enum Work {
+    /// pgbench -M prepared with this script and so many clients; measured in
+    /// transactions a second.
+    Pgbench {
+        /// The text of the script.
+        script: String,
+        /// Clients.
+        clients: u32,
+    },
+    /// One statement in one session; measured in milliseconds.
+    Query {
+        /// The statement.
+        sql: String,
+        /// What puts the tables back after each run, unmeasured.
+        cleanup: Option<&'static str>,
+        /// Whether its rows are the same on every system.
+        is_comparable: bool,
+    },
+    /// COPY FROM STDIN of the events file; measured in milliseconds.
+    Copy,
+}
+
+/// One line of the report.
+pub struct Workload {
+    /// For --only and the report.
+    pub name: String,
+    /// What it does, for the report.
+    pub description: &'static str,
+    /// What issue 3 asks for, if anything.
+    pub target: Option<Target>,
+    /// How it is run.
+    pub work: Work,
+}
