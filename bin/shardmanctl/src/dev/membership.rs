@@ -26,16 +26,13 @@ pub fn form(cluster: &mut Cluster, output: Output, timeout: Duration) -> anyhow:
                 continue;
             }
             let number = node.number;
-            let id = match join(cluster, index, output, deadline).await {
-                Ok(id) => id,
-                Err(error) => {
-                    let tail = cluster.server(node).log_tail();
-                    // A wrapped error keeps its kind, and so the exit code.
-                    return Err(error
-                        .context(format!("the log of node {number} ends with\n{tail}"))
-                        .context(format!("node {number} did not become a member")));
-                }
-            };
+            let joined = join(cluster, index, output, deadline).await;
+            let id = joined.with_context(|| {
+                // Before the error, which is the last thing a person reads.
+                let tail = cluster.server(node).log_tail();
+                eprintln!("the log of node {number} ends with\n{tail}");
+                format!("node {number} did not become a member")
+            })?;
             cluster.state.nodes[index].member_id = Some(id);
             cluster.state.save(&cluster.dir)?;
         }
