@@ -7,6 +7,9 @@
 mod identity;
 mod ids;
 pub mod metadata;
+mod server_description;
+pub mod sharding;
 
 pub use identity::{Credential, Identity};
 pub use ids::{ClusterId, LogIndex, NodeId, PartitionNumber, SystemIdentifier, TableId};
+pub use server_description::{Mismatch, ServerDescription};

@@ -1,0 +1,61 @@
+CREATE FUNCTION shardman.create_cluster(connstr text) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_cluster_wrapper';
+COMMENT ON FUNCTION shardman.create_cluster(text) IS 'makes this server the first node of a new cluster; connstr is how other nodes reach it; returns the node id';
+
+CREATE FUNCTION shardman.add_node(connstr text) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'add_node_wrapper';
+COMMENT ON FUNCTION shardman.add_node(text) IS 'brings the server reached by connstr (as a superuser there) into this cluster, waits until it is active and returns its node id';
+
+CREATE FUNCTION shardman.join_cluster(member_connstr text, own_connstr text) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'join_cluster_wrapper';
+COMMENT ON FUNCTION shardman.join_cluster(text, text) IS 'brings this server into the cluster of the member reached by member_connstr; returns the node id';
+
+CREATE FUNCTION shardman.my_id() RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'my_id_wrapper';
+COMMENT ON FUNCTION shardman.my_id() IS 'this node''s id; null outside a cluster';
+
+CREATE FUNCTION shardman.local_raft_status(
+    OUT node_id integer, OUT state text, OUT term bigint, OUT leader integer,
+    OUT last_log_index bigint, OUT applied_index bigint, OUT voters integer[], OUT learners integer[])
+    RETURNS record
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
+    AS $$
+        SELECT (s->>'node_id')::integer, s->>'state', (s->>'term')::bigint, (s->>'leader')::integer,
+               (s->>'last_log_index')::bigint, (s->>'applied_index')::bigint,
+               ARRAY(SELECT v::integer FROM jsonb_array_elements_text(s->'voters') AS v),
+               ARRAY(SELECT v::integer FROM jsonb_array_elements_text(s->'learners') AS v)
+        FROM (SELECT shardman.raft_status_json()::jsonb) AS t(s)
+    $$;
+COMMENT ON FUNCTION shardman.local_raft_status() IS 'what this node''s worker says of the metadata log';
+
+CREATE FUNCTION shardman.raft_status_json() RETURNS text
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_status_json_wrapper';
+COMMENT ON FUNCTION shardman.raft_status_json() IS 'the same as a JSON object, with the lag of each node on the leader';
+
+-- Between nodes.
+CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';
+COMMENT ON FUNCTION shardman.raft_rpc(bytea) IS 'internal: hands a Raft message of another node to this node''s worker';
+
+CREATE FUNCTION shardman.check_member(cluster_id text, node_id integer, system_identifier bigint) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'check_member_wrapper';
+COMMENT ON FUNCTION shardman.check_member(text, integer, bigint) IS 'internal: raises unless this server is that node of that cluster';
+
+CREATE FUNCTION shardman.describe_server() RETURNS text
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_server_wrapper';
+COMMENT ON FUNCTION shardman.describe_server() IS 'internal: what a member checks before it admits this server, as JSON';
+
+CREATE FUNCTION shardman.adopt(identity text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
+COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
+
+CREATE FUNCTION shardman.forget(cluster_id text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'forget_wrapper';
+COMMENT ON FUNCTION shardman.forget(text) IS 'internal: undoes adopt() when joining failed before the log reached this server';
+
+REVOKE ALL ON FUNCTION
+    shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
+    shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
+    shardman.adopt(text), shardman.forget(text)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;

@@ -1,0 +1,37 @@
+CREATE VIEW shardman.nodes AS
+    SELECT n.id, n.name, n.connstr, n.system_identifier, n.state,
+           CASE WHEN n.id = s.leader THEN 'leader'
+                WHEN n.id = ANY (s.voters) THEN 'voter'
+                WHEN n.id = ANY (s.learners) THEN 'learner'
+           END AS raft_role
+    FROM shardman.node AS n, shardman.local_raft_status() AS s;
+COMMENT ON VIEW shardman.nodes IS 'members of the cluster; raft_role as this node sees it';
+
+CREATE VIEW shardman.raft_status AS
+    SELECT * FROM shardman.local_raft_status();
+COMMENT ON VIEW shardman.raft_status IS 'the metadata log as this node sees it';
+
+CREATE VIEW shardman.sharded_tables AS
+    SELECT t.rel::regclass AS rel, t.num_parts AS nparts,
+           CASE WHEN root.rel <> t.rel THEN root.rel::regclass END AS colocated_with,
+           c.relname, n.nspname, t.distribution_columns
+    FROM shardman.sharded_table AS t
+         JOIN pg_catalog.pg_class AS c ON c.oid = t.rel
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         LEFT JOIN LATERAL (
+             SELECT o.rel FROM shardman.sharded_table AS o
+             WHERE o.group_id = t.group_id ORDER BY o.table_id LIMIT 1) AS root ON true;
+COMMENT ON VIEW shardman.sharded_tables IS 'sharded tables; colocated_with is the oldest table of the colocation group, null for that table itself';
+
+CREATE VIEW shardman.parts AS
+    SELECT t.rel::regclass AS rel, p.pnum, p.node_id,
+           l.relname AS part_name
+    FROM shardman.sharded_table AS t
+         JOIN shardman.placement AS p ON p.group_id = t.group_id
+         LEFT JOIN LATERAL (
+             SELECT c.relname
+             FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+             WHERE i.inhparent = t.rel AND c.relname ~ ('_' || p.pnum || '$')) AS l ON true;
+COMMENT ON VIEW shardman.parts IS 'the shard map: which node holds which partition';
+
+GRANT SELECT ON shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts TO PUBLIC;

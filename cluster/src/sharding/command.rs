@@ -1,0 +1,57 @@
+//! What a coordinator tells another node inside the user's transaction.
+
+use serde::{Deserialize, Serialize};
+
+use super::TableDefinition;
+use crate::TableId;
+
+/// One step of managed DDL, carried by a node session as JSON. Names are
+/// qualified and spelled out: nothing depends on the receiver's search_path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+pub enum NodeCommand {
+    /// Take the DDL lock of this node until the transaction ends.
+    LockDdl,
+    /// Table ids up to this one have been given.
+    NoteTableId {
+        /// The last one.
+        last: TableId,
+    },
+    /// Make a sharded table and register it.
+    CreateTable(TableDefinition),
+    /// Run `CREATE INDEX` on a sharded table.
+    CreateIndex {
+        /// Of the table.
+        schema: String,
+        /// The table.
+        table: String,
+        /// Whether it is a unique index.
+        is_unique: bool,
+        /// Complete and qualified.
+        statement: String,
+    },
+    /// Run `DROP` of sharded tables or of their indexes.
+    Drop {
+        /// The sharded tables that it removes.
+        tables: Vec<TableId>,
+        /// Complete and qualified.
+        statement: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_back_from_json() {
+        let statement = "DROP TABLE \"s\".\"t\" RESTRICT".into();
+        let command = NodeCommand::Drop { tables: vec![TableId(4)], statement };
+        let json = serde_json::to_string(&command).unwrap();
+        assert_eq!(
+            json,
+            r#"{"command":"drop","tables":[4],"statement":"DROP TABLE \"s\".\"t\" RESTRICT"}"#
+        );
+        assert_eq!(serde_json::from_str::<NodeCommand>(&json).unwrap(), command);
+    }
+}

@@ -1,0 +1,232 @@
+//! A sharded table, complete enough to make it again on another node.
+//!
+//! The definition is read from the coordinator's catalogs after the user's own
+//! statement ran there, with every name qualified and every generated name
+//! spelled out. So it means the same under any search_path, and the same path
+//! serves CREATE TABLE and a node that joins later.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA, quote_identifier};
+use crate::{NodeId, PartitionNumber, TableId};
+
+/// One column, in attribute order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// As `format_type` prints it, qualified.
+    pub type_name: String,
+    /// Qualified and quoted, if not the type's own.
+    pub collation: Option<String>,
+    /// `NOT NULL`.
+    pub not_null: bool,
+    /// An expression as `pg_get_expr` prints it.
+    pub default: Option<String>,
+    /// Of a stored generated column.
+    pub generated: Option<String>,
+}
+
+/// A constraint of the table, as `pg_get_constraintdef` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConstraintDefinition {
+    /// Its name; also that of its index.
+    pub name: String,
+    /// `PRIMARY KEY (id)`, `CHECK ((a > 0))`, …
+    pub definition: String,
+}
+
+/// A sharded table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDefinition {
+    /// Given by the coordinator under the DDL lock.
+    pub table_id: TableId,
+    /// Schema of the parent.
+    pub schema: String,
+    /// Name of the parent.
+    pub name: String,
+    /// Columns in order.
+    pub columns: Vec<ColumnDefinition>,
+    /// Check, primary key and unique constraints.
+    pub constraints: Vec<ConstraintDefinition>,
+    /// `CREATE INDEX …` of every index that belongs to no constraint.
+    pub indexes: Vec<String>,
+    /// In order.
+    pub distribution_columns: Vec<String>,
+    /// The group that the table founded or entered.
+    pub group_id: TableId,
+    /// The node of each partition, by number; its length is num_parts.
+    pub placement: Vec<NodeId>,
+    /// `fillfactor=70`, …: storage parameters for real leaves.
+    pub leaf_options: Vec<String>,
+}
+
+impl TableDefinition {
+    /// The parent and its indexes, without leaves.
+    pub fn parent_statements(&self) -> Vec<String> {
+        let columns = self.columns.iter().map(ColumnDefinition::clause);
+        let constraints = self.constraints.iter().map(|constraint| {
+            format!("CONSTRAINT {} {}", quote_identifier(&constraint.name), constraint.definition)
+        });
+        let elements: Vec<_> = columns.chain(constraints).collect();
+        let keys: Vec<_> = self.distribution_columns.iter().map(|c| quote_identifier(c)).collect();
+        let create = format!(
+            "CREATE TABLE {} ({}) PARTITION BY HASH ({})",
+            self.qualified_name(),
+            elements.join(", "),
+            keys.join(", ")
+        );
+        std::iter::once(create).chain(self.indexes.iter().cloned()).collect()
+    }
+
+    /// The real leaves of node `me`.
+    pub fn local_leaf_statements(&self, me: NodeId) -> Vec<String> {
+        let with = match self.leaf_options.as_slice() {
+            [] => String::new(),
+            options => format!(" WITH ({})", options.join(", ")),
+        };
+        self.leaves(|node| node == me)
+            .map(|leaf| {
+                format!(
+                    "CREATE TABLE {LEAF_SCHEMA}.{} {}{with}",
+                    quote_identifier(leaf.as_str()),
+                    self.partition_clause(leaf.partition),
+                )
+            })
+            .collect()
+    }
+
+    /// The foreign leaves of node `me`.
+    pub fn foreign_leaf_statements(&self, me: NodeId) -> Vec<String> {
+        self.leaves(|node| node != me)
+            .map(|leaf| {
+                format!(
+                    "CREATE FOREIGN TABLE {REMOTE_SCHEMA}.{} {} SERVER shardman",
+                    quote_identifier(leaf.as_str()),
+                    self.partition_clause(leaf.partition),
+                )
+            })
+            .collect()
+    }
+
+    /// The parent, quoted and qualified.
+    pub fn qualified_name(&self) -> String {
+        format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
+    }
+
+    /// The leaves that stand on nodes of which `on` is true.
+    fn leaves<'a>(
+        &'a self,
+        on: impl Fn(NodeId) -> bool + 'a,
+    ) -> impl Iterator<Item = LeafName> + 'a {
+        (0u16..)
+            .zip(&self.placement)
+            .filter(move |(_, node)| on(**node))
+            .map(|(number, _)| LeafName::new(self.table_id, &self.name, PartitionNumber(number)))
+    }
+
+    fn partition_clause(&self, partition: PartitionNumber) -> String {
+        format!(
+            "PARTITION OF {} FOR VALUES WITH (MODULUS {}, REMAINDER {partition})",
+            self.qualified_name(),
+            self.placement.len(),
+        )
+    }
+}
+
+impl ColumnDefinition {
+    fn clause(&self) -> String {
+        let mut clause = format!("{} {}", quote_identifier(&self.name), self.type_name);
+        if let Some(collation) = &self.collation {
+            clause += &format!(" COLLATE {collation}");
+        }
+        if let Some(default) = &self.default {
+            clause += &format!(" DEFAULT {default}");
+        }
+        if let Some(generated) = &self.generated {
+            clause += &format!(" GENERATED ALWAYS AS ({generated}) STORED");
+        }
+        if self.not_null {
+            clause += " NOT NULL";
+        }
+        clause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, type_name: &str) -> ColumnDefinition {
+        ColumnDefinition {
+            name: name.into(),
+            type_name: type_name.into(),
+            collation: None,
+            not_null: false,
+            default: None,
+            generated: None,
+        }
+    }
+
+    fn definition() -> TableDefinition {
+        TableDefinition {
+            table_id: TableId(7),
+            schema: "S".into(),
+            name: "t".into(),
+            columns: vec![
+                ColumnDefinition { not_null: true, ..column("id", "bigint") },
+                ColumnDefinition {
+                    collation: Some("pg_catalog.\"C\"".into()),
+                    default: Some("'x'::text".into()),
+                    ..column("Name", "text")
+                },
+                ColumnDefinition {
+                    generated: Some("(id * 2)".into()),
+                    ..column("twice", "bigint")
+                },
+            ],
+            constraints: vec![ConstraintDefinition {
+                name: "t_pkey".into(),
+                definition: "PRIMARY KEY (id)".into(),
+            }],
+            indexes: vec!["CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")".into()],
+            distribution_columns: vec!["id".into()],
+            group_id: TableId(7),
+            placement: vec![NodeId(2), NodeId(1), NodeId(2)],
+            leaf_options: vec!["fillfactor=70".into()],
+        }
+    }
+
+    #[test]
+    fn the_parent_carries_everything_but_leaves() {
+        let statements = definition().parent_statements();
+        assert_eq!(
+            statements,
+            [
+                "CREATE TABLE \"S\".\"t\" (\"id\" bigint NOT NULL, \
+                 \"Name\" text COLLATE pg_catalog.\"C\" DEFAULT 'x'::text, \
+                 \"twice\" bigint GENERATED ALWAYS AS ((id * 2)) STORED, \
+                 CONSTRAINT \"t_pkey\" PRIMARY KEY (id)) PARTITION BY HASH (\"id\")",
+                "CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_partition_is_a_table_on_its_node_and_foreign_elsewhere() {
+        let definition = definition();
+        assert_eq!(
+            definition.local_leaf_statements(NodeId(1)),
+            ["CREATE TABLE shardman_data.\"shard_7_t_1\" PARTITION OF \"S\".\"t\" \
+              FOR VALUES WITH (MODULUS 3, REMAINDER 1) WITH (fillfactor=70)"]
+        );
+        let foreign = definition.foreign_leaf_statements(NodeId(1));
+        assert_eq!(foreign.len(), 2);
+        assert_eq!(
+            foreign[1],
+            "CREATE FOREIGN TABLE shardman_remote.\"shard_7_t_2\" PARTITION OF \"S\".\"t\" \
+             FOR VALUES WITH (MODULUS 3, REMAINDER 2) SERVER shardman"
+        );
+        assert!(definition.local_leaf_statements(NodeId(3)).is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! What the wrapper asks of the cluster: where a leaf lives, how its node is
+//! reached, and what a session there must say first. Values only; the cdylib
+//! implements it over the shard map, tests over a setting.
+
+use std::sync::OnceLock;
+
+use cluster::{Credential, NodeId};
+use pgrx::pg_sys;
+
+use crate::error::Refusal;
+
+/// How a node is reached. `generation` changes with any of the rest, so that
+/// connections of the former one are not used again.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The node.
+    pub node: NodeId,
+    /// As messages and EXPLAIN show it.
+    pub name: String,
+    /// Host name, address, or directory of a Unix socket.
+    pub host: String,
+    /// TCP port, or the number in the Unix socket's name.
+    pub port: u16,
+    /// Database.
+    pub dbname: String,
+    /// Role that logs in.
+    pub user: String,
+    /// Its secret, if it needs one.
+    pub password: Option<Credential>,
+    /// Changes whenever another field does.
+    pub generation: u64,
+}
+
+/// A participant of a two-phase commit.
+#[derive(Clone, Debug)]
+pub struct PreparedParticipant {
+    /// `None` for a server that a user created by hand.
+    pub node: Option<NodeId>,
+    /// Node or server name.
+    pub name: String,
+    /// Identifier of the prepared transaction there.
+    pub gid: String,
+}
+
+/// Implemented by the cdylib. Every method runs inside a transaction unless it
+/// says otherwise, and returns a refusal instead of raising.
+pub trait ClusterMap: Sync {
+    /// The node of a foreign table that is a leaf of a sharded table; `None`
+    /// for a foreign table of a server that a user created.
+    fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// How to reach a node.
+    fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;
+
+    /// This node, if it is in a cluster.
+    fn local_node(&self) -> Option<NodeId>;
+
+    /// Query that a fresh connection runs first, pipelined before its first
+    /// statement; its one row goes to [`ClusterMap::check_handshake`].
+    fn handshake(&self, _node: NodeId) -> Option<String> {
+        None
+    }
+
+    /// Refuses a server that is not the node it should be. `row` is the answer
+    /// to the handshake query.
+    fn check_handshake(&self, _node: NodeId, _row: &[Option<String>]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// What rides in front of a statement so that it runs as the right user
+    /// with the right search path, as SQL commands without a trailing
+    /// semicolon. Sent when the text differs from what that session was last
+    /// told, and again after any error or transaction end.
+    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+        let _ = node;
+        crate::session::default_opening_statements()
+    }
+
+    /// The identifier of participant `n` of the local transaction `xid`.
+    fn gid(&self, xid: u64, n: u32) -> String {
+        let node = self.local_node().map_or(0, |n| n.0);
+        format!("sc_{node}_{xid}_{n}")
+    }
+
+    /// Writes the decision row(s) into the local transaction, before the first
+    /// PREPARE is sent. The seam for recovery; nothing by default.
+    fn record_decision(&self, _participants: &[PreparedParticipant]) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+static MAP: OnceLock<&'static dyn ClusterMap> = OnceLock::new();
+
+/// Tells the wrapper whom to ask; once, at load. Later calls are ignored.
+pub fn register(map: &'static dyn ClusterMap) {
+    let _ = MAP.set(map);
+}
+
+pub(crate) fn map() -> Option<&'static dyn ClusterMap> {
+    MAP.get().copied()
+}

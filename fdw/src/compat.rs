@@ -1,0 +1,50 @@
+//! What differs between PostgreSQL's major versions, one function each, with
+//! the newest signature.
+#![allow(unsafe_code)]
+
+use pgrx::pg_sys;
+
+/// A wait event set that lives as long as the session.
+pub fn create_wait_event_set(events: i32) -> *mut pg_sys::WaitEventSet {
+    // SAFETY: guarded; TopMemoryContext outlives every connection. 17 takes a
+    // resource owner instead (NULL: session life).
+    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, events) }
+}
+
+/// The wait event that `pg_stat_activity` shows. 17 has named ones.
+pub const WAIT_EVENT: u32 = pg_sys::PG_WAIT_EXTENSION;
+
+mod imported {
+    #[allow(unused_imports)]
+    use pgrx::pg_sys::ffi;
+    #[pgrx::pg_guard]
+    unsafe extern "C-unwind" {
+        pub fn get_rel_all_updated_cols(
+            root: *mut pgrx::pg_sys::PlannerInfo,
+            rel: *mut pgrx::pg_sys::RelOptInfo,
+        ) -> *mut pgrx::pg_sys::Bitmapset;
+    }
+}
+
+/// Columns that an UPDATE assigns, generated ones included, as attribute
+/// numbers offset by `FirstLowInvalidHeapAttributeNumber`.
+///
+/// # Safety
+/// `root` and `rel` are the planner's, `rel` an UPDATE target of `root`.
+pub unsafe fn updated_columns(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+) -> *mut pg_sys::Bitmapset {
+    // SAFETY: per the contract.
+    unsafe { imported::get_rel_all_updated_cols(root, rel) }
+}
+
+/// The user whose rights a range table entry's access is checked with;
+/// `InvalidOid` for the current one. 16 keeps it in RTEPermissionInfo.
+///
+/// # Safety
+/// `rte` is a valid range table entry.
+pub unsafe fn check_as_user(rte: *const pg_sys::RangeTblEntry) -> pg_sys::Oid {
+    // SAFETY: per the contract.
+    unsafe { (*rte).checkAsUser }
+}

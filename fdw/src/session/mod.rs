@@ -1,0 +1,29 @@
+//! Remote transactions: one session per backend and endpoint, its transaction
+//! following the local one through savepoints to one- or two-phase commit.
+
+mod api;
+mod callbacks;
+mod commit;
+mod dialog;
+mod exchange;
+mod opening;
+mod properties;
+mod registry;
+#[allow(clippy::module_inception)]
+mod session;
+mod slot;
+mod statements;
+mod subtransaction;
+mod target;
+
+pub use api::{Remote, execute_on_all, for_node};
+pub use callbacks::init;
+pub use dialog::Dialog;
+pub use opening::Login;
+pub(crate) use exchange::{collect, forget_portal};
+pub use properties::default_opening_statements;
+pub(crate) use registry::acquire;
+pub(crate) use session::{Request, Session};
+pub(crate) use slot::Slot;
+pub(crate) use statements::Statement;
+pub(crate) use target::Target;

@@ -1,0 +1,349 @@
+//! One established connection: output, input, and the replies that are owed.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use postgres_protocol::message::backend::Message;
+
+use super::stream::Stream;
+use super::wait::{Readiness, WaitSet};
+use super::{Address, Interrupts, Reply, Stop};
+use crate::error::RemoteError;
+
+/// Names one request of a connection; later requests have greater numbers.
+pub type Ticket = u64;
+
+/// Bytes asked of the kernel at once.
+const READ_SIZE: usize = 16 * 1024;
+
+/// A request whose ReadyForQuery has not come yet.
+struct Owed {
+    ticket: Ticket,
+    reply: Reply,
+    /// Nobody will collect it; its error is kept as the connection's.
+    detached: Option<String>,
+}
+
+/// A connection that has passed authentication.
+pub struct Connection {
+    // Field order: the wait set goes before the socket it watches.
+    wait: WaitSet,
+    stream: Stream,
+    address: Address,
+    process_id: i32,
+    secret_key: i32,
+    output: BytesMut,
+    input: BytesMut,
+    next_ticket: Ticket,
+    owed: VecDeque<Owed>,
+    done: VecDeque<(Ticket, Reply)>,
+    notices: Vec<RemoteError>,
+    detached_failure: Option<(String, RemoteError)>,
+    lost: Option<String>,
+}
+
+impl Connection {
+    pub(super) fn established(
+        wait: WaitSet,
+        stream: Stream,
+        address: Address,
+        key: (i32, i32),
+        input: BytesMut,
+    ) -> Connection {
+        Connection {
+            wait,
+            stream,
+            address,
+            process_id: key.0,
+            secret_key: key.1,
+            output: BytesMut::with_capacity(8 * 1024),
+            input,
+            next_ticket: 1,
+            owed: VecDeque::new(),
+            done: VecDeque::new(),
+            notices: Vec::new(),
+            detached_failure: None,
+            lost: None,
+        }
+    }
+
+    /// Where requests are appended, in protocol messages.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// Declares that the messages appended since the last call are one request
+    /// that ends in one ReadyForQuery and whose reply will be collected.
+    pub fn expect(&mut self) -> Ticket {
+        self.owe(None)
+    }
+
+    /// The same for a request that nobody collects. If it fails, that failure
+    /// is found by [`Connection::take_detached_failure`].
+    pub fn expect_detached(&mut self, command: &str) -> Ticket {
+        self.owe(Some(command.to_string()))
+    }
+
+    fn owe(&mut self, detached: Option<String>) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.owed.push_back(Owed { ticket, reply: Reply::default(), detached });
+        ticket
+    }
+
+    /// Turns a request that was to be collected into a detached one whose
+    /// failure interests nobody.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.done.retain(|(t, _)| *t != ticket);
+        if let Some(owed) = self.owed.iter_mut().find(|o| o.ticket == ticket) {
+            owed.detached = Some(String::new());
+        }
+    }
+
+    /// True while replies are owed.
+    pub fn is_busy(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// The reason if the connection is gone.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    /// Declares it gone.
+    pub fn give_up(&mut self, reason: &str) {
+        self.lost.get_or_insert_with(|| reason.to_string());
+    }
+
+    /// Notices since the last call.
+    pub fn take_notices(&mut self) -> Vec<RemoteError> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The first failure of a detached request since the last call, with its
+    /// command.
+    pub fn take_detached_failure(&mut self) -> Option<(String, RemoteError)> {
+        self.detached_failure.take()
+    }
+
+    /// For cancel requests: address, process id, secret key.
+    pub fn cancel_key(&self) -> (Address, i32, i32) {
+        (self.address.clone(), self.process_id, self.secret_key)
+    }
+
+    /// The reply, if it is complete; at most once.
+    pub fn take(&mut self, ticket: Ticket) -> Option<Reply> {
+        let at = self.done.iter().position(|(t, _)| *t == ticket)?;
+        self.done.remove(at).map(|(_, reply)| reply)
+    }
+
+    /// True if the reply is complete.
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        self.done.iter().any(|(t, _)| *t == ticket)
+    }
+
+    /// True if its reply is still to come.
+    pub fn is_owed(&self, ticket: Ticket) -> bool {
+        self.owed.iter().any(|o| o.ticket == ticket)
+    }
+
+    /// Drops replies that nobody came for.
+    pub fn forget_all(&mut self) {
+        self.done.clear();
+        for owed in &mut self.owed {
+            owed.detached.get_or_insert_default();
+        }
+    }
+
+    /// Sends what the kernel takes. A failure is remembered as loss.
+    pub fn flush(&mut self) {
+        while !self.output.is_empty() && self.lost.is_none() {
+            match self.stream.write(&self.output) {
+                Ok(0) => self.give_up("the server closed the connection"),
+                Ok(n) => self.output.advance(n),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    // What the server said before it closed tells more.
+                    self.receive();
+                    self.give_up(&e.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes what the kernel has. One read unless it filled the buffer.
+    pub fn receive(&mut self) {
+        loop {
+            let start = self.input.len();
+            self.input.resize(start + READ_SIZE, 0);
+            let result = self.stream.read(&mut self.input[start..]);
+            self.input.truncate(start + result.as_ref().map_or(0, |n| *n));
+            match result {
+                Ok(0) => {
+                    self.parse();
+                    self.give_up("the server closed the connection unexpectedly");
+                    return;
+                }
+                Ok(n) => {
+                    self.parse();
+                    if n < READ_SIZE {
+                        return;
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.give_up(&e.to_string());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until the reply is complete.
+    pub fn wait_for(
+        &mut self,
+        ticket: Ticket,
+        deadline: Option<Instant>,
+        interrupts: Interrupts,
+    ) -> Result<(), Stop> {
+        self.wait_until(deadline, interrupts, |c| c.is_done(ticket))
+    }
+
+    /// Waits until no reply is owed.
+    pub fn wait_idle(
+        &mut self,
+        deadline: Option<Instant>,
+        interrupts: Interrupts,
+    ) -> Result<(), Stop> {
+        self.wait_until(deadline, interrupts, |c| c.owed.is_empty())
+    }
+
+    fn wait_until(
+        &mut self,
+        deadline: Option<Instant>,
+        interrupts: Interrupts,
+        finished: impl Fn(&Connection) -> bool,
+    ) -> Result<(), Stop> {
+        loop {
+            if finished(self) {
+                return Ok(());
+            }
+            self.flush();
+            if let Some(reason) = &self.lost {
+                return Err(Stop::Lost(reason.clone()));
+            }
+            let readiness =
+                if self.output.is_empty() { Readiness::Read } else { Readiness::ReadOrWrite };
+            self.wait.wait(readiness, deadline, interrupts)?;
+            self.receive();
+        }
+    }
+
+    /// Looks, without waiting, whether an idle connection has died meanwhile.
+    pub fn check_alive(&mut self) -> bool {
+        self.receive();
+        self.lost.is_none()
+    }
+
+    /// Says good-bye as far as the kernel takes it.
+    pub fn terminate(&mut self) {
+        if self.lost.is_none() {
+            postgres_protocol::message::frontend::terminate(&mut self.output);
+            self.flush();
+            self.give_up("closed");
+        }
+    }
+
+    fn parse(&mut self) {
+        while self.lost.is_none() {
+            // Rows are by far the most frequent: copied straight to their reply.
+            if let Some(b'D') = self.input.first()
+                && let Some(len) = self.input.get(1..5)
+            {
+                let len = u32::from_be_bytes([len[0], len[1], len[2], len[3]]) as usize;
+                let Some(body) = self.input.get(5..1 + len) else {
+                    self.input.reserve((1 + len).saturating_sub(self.input.len()));
+                    return;
+                };
+                if let Some(owed) = self.owed.front_mut() {
+                    owed.reply.rows.push(body);
+                }
+                self.input.advance(1 + len);
+                continue;
+            }
+            match Message::parse(&mut self.input) {
+                Ok(None) => return,
+                Ok(Some(message)) => {
+                    if let Err(e) = self.accept(message) {
+                        self.give_up(&format!("malformed message: {e}"));
+                    }
+                }
+                Err(e) => self.give_up(&format!("malformed message: {e}")),
+            }
+        }
+    }
+
+    fn accept(&mut self, message: Message) -> std::io::Result<()> {
+        match message {
+            Message::NoticeResponse(body) => {
+                // Bounded: a remote function may raise notices without end.
+                if self.notices.len() < 1000 {
+                    self.notices.push(RemoteError::read(body.fields())?);
+                }
+            }
+            Message::ParameterStatus(_) | Message::NotificationResponse(_) => {}
+            Message::ErrorResponse(body) => {
+                let error = RemoteError::read(body.fields())?;
+                if error.ends_the_session() {
+                    self.give_up(&String::from_utf8_lossy(&error.message));
+                } else if let Some(owed) = self.owed.front_mut() {
+                    owed.reply.error.get_or_insert(error);
+                } else {
+                    self.give_up(&String::from_utf8_lossy(&error.message));
+                }
+            }
+            Message::ReadyForQuery(_) => self.complete(),
+            other => {
+                let Some(owed) = self.owed.front_mut() else {
+                    self.give_up("the server sent a reply to no request");
+                    return Ok(());
+                };
+                let reply = &mut owed.reply;
+                match other {
+                    Message::ParseComplete => reply.parsed = true,
+                    Message::BindComplete => reply.bound = true,
+                    Message::PortalSuspended => reply.suspended = true,
+                    Message::CommandComplete(body) => reply.tag = Some(body.tag()?.to_string()),
+                    Message::CloseComplete
+                    | Message::EmptyQueryResponse
+                    | Message::NoData
+                    | Message::ParameterDescription(_)
+                    | Message::RowDescription(_) => {}
+                    _ => self.give_up("the server sent an unexpected message"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) {
+        let Some(owed) = self.owed.pop_front() else {
+            self.give_up("the server sent a reply to no request");
+            return;
+        };
+        match owed.detached {
+            None => self.done.push_back((owed.ticket, owed.reply)),
+            Some(command) => {
+                if let Some(error) = owed.reply.error
+                    && !command.is_empty()
+                {
+                    self.detached_failure.get_or_insert((command, error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Running a piece of our own work as another user.
+#![allow(unsafe_code)]
+
+use pgrx::pg_sys;
+
+/// While alive, the current user is another one, as in a SECURITY DEFINER
+/// function: SET ROLE and the like are refused meanwhile. Dropping it brings
+/// back what was in force; that cannot raise.
+pub struct ActingAs {
+    user: pg_sys::Oid,
+    security_context: i32,
+}
+
+impl ActingAs {
+    /// The bootstrap superuser, for statements on our own catalogues only: no
+    /// expression of a user may be evaluated meanwhile.
+    pub fn owner_of_the_catalogs() -> Self {
+        Self::user(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID))
+    }
+
+    /// Any role.
+    pub fn user(user: pg_sys::Oid) -> Self {
+        let mut before = ActingAs { user: pg_sys::InvalidOid, security_context: 0 };
+        // SAFETY: both functions read and write two variables of the backend
+        // and raise nothing.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.security_context);
+            let context = before.security_context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+            pg_sys::SetUserIdAndSecContext(user, context);
+        }
+        before
+    }
+}
+
+impl Drop for ActingAs {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.security_context) }
+    }
+}

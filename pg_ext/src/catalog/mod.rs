@@ -1,0 +1,14 @@
+//! This node's copy of the cluster's catalogues: reading and writing them.
+
+mod acting_as;
+mod latest;
+mod registry;
+mod sharded_tables;
+mod table_definition;
+
+pub use acting_as::ActingAs;
+pub use registry::{Member, Registry, ShardedTable, forget_registry, init, registry};
+pub use sharded_tables::{
+    last_table_id, next_table_id, note_table_id, register_table, unregister_table,
+};
+pub use table_definition::read_definition;

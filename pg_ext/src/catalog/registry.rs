@@ -1,0 +1,204 @@
+//! The shard map and the members, cached in the backend.
+//!
+//! Loaded whole by one look at each catalogue, dropped when any of them
+//! changes (relcache invalidation, which whoever writes them must send).
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use cluster::{NodeId, SystemIdentifier, TableId};
+use pgrx::prelude::*;
+
+use super::latest::read_latest;
+use crate::report::Report;
+
+/// A row of `shardman.sharded_table`.
+#[derive(Clone, Debug)]
+pub struct ShardedTable {
+    /// The same on every node.
+    pub table_id: TableId,
+    /// The parent's OID on this node.
+    pub rel: pg_sys::Oid,
+    /// Its colocation group.
+    pub group_id: TableId,
+    /// In order.
+    pub distribution_columns: Vec<String>,
+    /// Storage parameters of real leaves, as elements of a WITH list.
+    pub leaf_options: Vec<String>,
+}
+
+/// A row of `shardman.node`.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// `host`, `port`, `dbname`.
+    pub connstr: String,
+    /// Of its data directory.
+    pub system_identifier: SystemIdentifier,
+    /// Whether it holds the schema.
+    pub is_active: bool,
+}
+
+/// Everything this backend needs to know of the cluster to plan a statement.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    tables: Vec<ShardedTable>,
+    by_rel: HashMap<pg_sys::Oid, usize>,
+    by_id: HashMap<TableId, usize>,
+    groups: HashMap<TableId, Vec<NodeId>>,
+    members: Vec<Member>,
+}
+
+impl Registry {
+    /// The sharded table with this parent.
+    pub fn table_of(&self, rel: pg_sys::Oid) -> Option<&ShardedTable> {
+        self.by_rel.get(&rel).map(|at| &self.tables[*at])
+    }
+
+    /// The sharded table with this id.
+    pub fn table(&self, id: TableId) -> Option<&ShardedTable> {
+        self.by_id.get(&id).map(|at| &self.tables[*at])
+    }
+
+    /// All sharded tables, by table id.
+    pub fn tables(&self) -> &[ShardedTable] {
+        &self.tables
+    }
+
+    /// The node of each partition of a group, by partition number.
+    pub fn placement(&self, group: TableId) -> Option<&[NodeId]> {
+        self.groups.get(&group).map(Vec::as_slice)
+    }
+
+    /// All members, by id.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// One member.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+}
+
+thread_local! {
+    static LOADED: RefCell<Option<Rc<Registry>>> = const { RefCell::new(None) };
+    /// OIDs of the catalogues that the registry was loaded from.
+    static SOURCES: Cell<[pg_sys::Oid; 3]> = const { Cell::new([pg_sys::InvalidOid; 3]) };
+}
+
+/// Registers the callback that drops the cache. Called once, at load.
+pub fn init() {
+    // SAFETY: the callback is a plain function that raises nothing.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::from(0)) }
+}
+
+/// Drops the cache by hand.
+pub fn forget_registry() {
+    LOADED.with(|loaded| loaded.try_borrow_mut().ok().and_then(|mut slot| slot.take()));
+}
+
+unsafe extern "C-unwind" fn on_invalidation(_argument: pg_sys::Datum, rel: pg_sys::Oid) {
+    if rel == pg_sys::InvalidOid || SOURCES.get().contains(&rel) {
+        forget_registry();
+    }
+}
+
+/// The cluster as the catalogues of this node have it. Empty outside the
+/// cluster's database or before CREATE EXTENSION. Must run in a transaction.
+pub fn registry() -> Result<Rc<Registry>, Report> {
+    if let Some(loaded) = LOADED.with(|loaded| loaded.borrow().clone()) {
+        return Ok(loaded);
+    }
+    let Some(sources) = sources() else { return Ok(Rc::default()) };
+    // Known before the read, so that an invalidation during it is not missed:
+    // it leaves LOADED empty, and what we read is then used once only.
+    SOURCES.set(sources);
+    let loaded = Rc::new(load(sources)?);
+    LOADED.with(|slot| *slot.borrow_mut() = Some(loaded.clone()));
+    Ok(loaded)
+}
+
+fn sources() -> Option<[pg_sys::Oid; 3]> {
+    // SAFETY: syscache look-ups by NUL-terminated names.
+    unsafe {
+        if !crate::in_cluster_database() {
+            return None;
+        }
+        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), true);
+        if namespace == pg_sys::InvalidOid {
+            return None;
+        }
+        let sources = [c"node", c"sharded_table", c"placement"]
+            .map(|name| pg_sys::get_relname_relid(name.as_ptr(), namespace));
+        (!sources.contains(&pg_sys::InvalidOid)).then_some(sources)
+    }
+}
+
+fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
+    let [node, sharded_table, placement] = sources;
+    let mut registry = Registry::default();
+    for row in read_latest(
+        sharded_table,
+        "SELECT table_id, rel, group_id, pg_catalog.array_to_json(distribution_columns),
+                pg_catalog.array_to_json(leaf_options)
+         FROM shardman.sharded_table ORDER BY table_id",
+    )? {
+        let table = ShardedTable {
+            table_id: TableId(number(&row, 0)?),
+            rel: pg_sys::Oid::from(number::<u32>(&row, 1)?),
+            group_id: TableId(number(&row, 2)?),
+            distribution_columns: list(&row, 3)?,
+            leaf_options: list(&row, 4)?,
+        };
+        registry.by_rel.insert(table.rel, registry.tables.len());
+        registry.by_id.insert(table.table_id, registry.tables.len());
+        registry.tables.push(table);
+    }
+    for row in read_latest(
+        placement,
+        "SELECT group_id, node_id FROM shardman.placement ORDER BY group_id, pnum",
+    )? {
+        let group = registry.groups.entry(TableId(number(&row, 0)?)).or_default();
+        group.push(NodeId(number(&row, 1)?));
+    }
+    for row in read_latest(
+        node,
+        "SELECT id, name, connstr, system_identifier, state FROM shardman.node ORDER BY id",
+    )? {
+        registry.members.push(Member {
+            id: NodeId(number(&row, 0)?),
+            name: text(&row, 1).to_owned(),
+            connstr: text(&row, 2).to_owned(),
+            // A bigint column: the same 64 bits.
+            system_identifier: SystemIdentifier(number::<i64>(&row, 3)? as u64),
+            is_active: text(&row, 4) == "active",
+        });
+    }
+    Ok(registry)
+}
+
+type Row = [Option<String>];
+
+fn text(row: &Row, at: usize) -> &str {
+    row.get(at).and_then(Option::as_deref).unwrap_or_default()
+}
+
+fn number<N: FromStr>(row: &Row, at: usize) -> Result<N, Report> {
+    text(row, at).parse().map_err(|_| damaged(text(row, at)))
+}
+
+fn list(row: &Row, at: usize) -> Result<Vec<String>, Report> {
+    serde_json::from_str(text(row, at)).map_err(|_| damaged(text(row, at)))
+}
+
+fn damaged(value: &str) -> Report {
+    Report::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "the shardman catalogs are damaged")
+        .detail(format!("Unexpected value \"{value}\"."))
+}

@@ -1,0 +1,94 @@
+//! Writing the shard map. Every write ends with the invalidation that makes
+//! all backends read it again.
+#![allow(unsafe_code)]
+
+use cluster::TableId;
+use cluster::sharding::TableDefinition;
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+
+use super::ActingAs;
+use crate::report::Report;
+
+/// The next table id of the cluster. The caller holds the DDL lock, here and
+/// on the node with the lowest id.
+pub fn next_table_id() -> Result<TableId, Report> {
+    Ok(TableId(last_table_id()?.0 + 1))
+}
+
+/// The last table id given, for a node that joins.
+pub fn last_table_id() -> Result<TableId, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let last = Spi::get_one::<i64>("SELECT last_table_id FROM shardman.ddl_state")?;
+    Ok(TableId(last.unwrap_or_default() as u64))
+}
+
+/// Takes note that ids up to `last` have been given.
+pub fn note_table_id(last: TableId) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    Ok(Spi::run_with_args(
+        "UPDATE shardman.ddl_state SET last_table_id = GREATEST(last_table_id, $1)",
+        &[(last.0 as i64).into()],
+    )?)
+}
+
+/// Enters a table that now exists as `rel` on this node, and its group's
+/// placement if the group is new.
+pub fn register_table(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let number = |id: TableId| id.0 as i64;
+    let placement: Vec<i32> = definition.placement.iter().map(|node| node.0 as i32).collect();
+    note_table_id(definition.table_id)?;
+    Spi::run_with_args(
+        "INSERT INTO shardman.sharded_table (table_id, rel, num_parts, distribution_columns, group_id, leaf_options)
+         VALUES ($1, $2, $3, $4::pg_catalog.name[], $5, $6)",
+        &[
+            number(definition.table_id).into(),
+            rel.into(),
+            (placement.len() as i32).into(),
+            definition.distribution_columns.clone().into(),
+            number(definition.group_id).into(),
+            definition.leaf_options.clone().into(),
+        ],
+    )?;
+    let group = [DatumWithOid::from(number(definition.group_id)), placement.into()];
+    // Every table of the group carries it: on a node that joins later the table
+    // that founded the group may be gone.
+    Spi::run_with_args(
+        "INSERT INTO shardman.placement (group_id, pnum, node_id)
+         SELECT $1, (p.n - 1)::pg_catalog.int4, p.node_id
+         FROM pg_catalog.unnest($2) WITH ORDINALITY AS p(node_id, n)
+         ON CONFLICT DO NOTHING",
+        &group,
+    )?;
+    invalidate()
+}
+
+/// Removes a table, and its group's placement with the group's last table.
+pub fn unregister_table(table: TableId) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    Spi::run_with_args(
+        "WITH gone AS (
+             DELETE FROM shardman.sharded_table WHERE table_id OPERATOR(pg_catalog.=) $1 RETURNING group_id)
+         DELETE FROM shardman.placement AS p USING gone
+         WHERE p.group_id OPERATOR(pg_catalog.=) gone.group_id
+           AND NOT EXISTS (SELECT FROM shardman.sharded_table AS t
+                           WHERE t.group_id OPERATOR(pg_catalog.=) gone.group_id
+                             AND t.table_id OPERATOR(pg_catalog.<>) $1)",
+        &[(table.0 as i64).into()],
+    )?;
+    invalidate()
+}
+
+fn invalidate() -> Result<(), Report> {
+    // SAFETY: look-ups by NUL-terminated names; the relation exists, we have
+    // just written its sibling.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), false);
+        let table = pg_sys::get_relname_relid(c"sharded_table".as_ptr(), namespace);
+        pg_sys::CacheInvalidateRelcacheByRelid(table);
+        pg_sys::CommandCounterIncrement();
+    }
+    super::forget_registry();
+    Ok(())
+}

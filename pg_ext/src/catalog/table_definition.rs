@@ -1,0 +1,82 @@
+//! Reading a table's definition out of the catalogues.
+
+use cluster::sharding::{ColumnDefinition, ConstraintDefinition, TableDefinition};
+use cluster::{NodeId, TableId};
+use pgrx::prelude::*;
+use serde::Deserialize;
+
+use super::ActingAs;
+use crate::report::Report;
+
+/// What `shardman.describe_table` returns.
+#[derive(Deserialize)]
+struct Described {
+    schema: String,
+    name: String,
+    columns: Vec<ColumnDefinition>,
+    constraints: Vec<ConstraintDefinition>,
+    indexes: Vec<String>,
+    /// Columns whose values come from a sequence.
+    sequence_columns: Vec<String>,
+    /// Foreign keys, by name.
+    foreign_keys: Vec<String>,
+}
+
+/// The parent `rel` and what is known about its distribution, as one value.
+/// Refuses what cannot be made again elsewhere yet.
+pub fn read_definition(
+    rel: pg_sys::Oid,
+    table_id: TableId,
+    group_id: TableId,
+    distribution_columns: Vec<String>,
+    placement: Vec<NodeId>,
+    leaf_options: Vec<String>,
+) -> Result<TableDefinition, Report> {
+    let described = describe(rel)?;
+    refuse_sequences(&described)?;
+    refuse_foreign_keys(&described)?;
+    Ok(TableDefinition {
+        table_id,
+        schema: described.schema,
+        name: described.name,
+        columns: described.columns,
+        constraints: described.constraints,
+        indexes: described.indexes,
+        distribution_columns,
+        group_id,
+        placement,
+        leaf_options,
+    })
+}
+
+fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
+    // Prints stored expressions, evaluates none of them.
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let json = Spi::get_one_with_args::<String>(
+        "SELECT shardman.describe_table($1)::pg_catalog.text",
+        &[rel.into()],
+    )?;
+    serde_json::from_str(&json.unwrap_or_default()).map_err(|error| {
+        Report::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "could not read a table definition")
+            .detail(error.to_string())
+    })
+}
+
+fn refuse_sequences(described: &Described) -> Result<(), Report> {
+    let Some(column) = described.sequence_columns.first() else { return Ok(()) };
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("column \"{column}\" of a sharded table cannot draw from a sequence"),
+    )
+    .detail("A sequence counts on one node only: two nodes would give the same value.")
+    .hint("Use a uuid column with DEFAULT gen_random_uuid(), or fill the column yourself."))
+}
+
+fn refuse_foreign_keys(described: &Described) -> Result<(), Report> {
+    let Some(name) = described.foreign_keys.first() else { return Ok(()) };
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot create foreign key constraint \"{name}\" on a sharded table"),
+    )
+    .hint("Create the table without foreign keys; they are not supported on sharded tables yet."))
+}

@@ -1,0 +1,94 @@
+//! Which utility statements concern us.
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+
+use cluster::sharding::NodeCommand;
+use pgrx::prelude::*;
+
+use super::step::Step;
+use super::{OwnWork, create_index, create_table, drop, fences, receive};
+use crate::lists::{elements, text};
+use crate::node_session::{self, is_node_session};
+use crate::report::Report;
+
+/// Decides how a utility statement runs.
+///
+/// # Safety
+/// `pstmt` is a valid utility statement; `query_string` is NUL-terminated.
+pub unsafe fn before_utility(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query_string: *const c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    use pg_sys::NodeTag;
+    // SAFETY: reads backend state.
+    let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
+    // In an aborted block only ROLLBACK and the like get here, and catalogues
+    // cannot be read.
+    if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
+        return Ok(Step::Pass);
+    }
+    // SAFETY: the caller's; each arm casts to the struct that the tag names.
+    unsafe {
+        let statement = (*pstmt).utilityStmt;
+        let at_top = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+        match (*statement).type_ {
+            NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
+            NodeTag::T_TransactionStmt => {
+                if at_top && is_node_session() {
+                    end_of_transaction(statement.cast());
+                }
+                Ok(Step::Pass)
+            }
+            NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
+            NodeTag::T_IndexStmt => create_index::before(statement.cast(), query_string),
+            NodeTag::T_DropStmt => drop::before(statement.cast()),
+            _ => fences::check(statement).map(|()| Step::Pass),
+        }
+    }
+}
+
+/// `SET shardman.effective_user` and `SET shardman.apply` from another node.
+/// Anyone else gets PostgreSQL's own answer: there are no such settings.
+unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<Step, Report> {
+    // SAFETY: the grammar makes a VariableSetStmt with a name for SET, and a
+    // list of A_Const for its values.
+    unsafe {
+        if !at_top || (*statement).kind != pg_sys::VariableSetKind::VAR_SET_VALUE {
+            return Ok(Step::Pass);
+        }
+        let name = text((*statement).name);
+        if !name.starts_with("shardman.") || !is_node_session() {
+            return Ok(Step::Pass);
+        }
+        let value = elements::<pg_sys::A_Const>((*statement).args).next();
+        let value = value.map_or(String::new(), |constant| text((*constant).val.sval.sval));
+        match name.as_str() {
+            node_session::EFFECTIVE_USER => node_session::act_as(&value)?,
+            node_session::APPLY => {
+                let command = serde_json::from_str::<NodeCommand>(&value).map_err(|error| {
+                    Report::new(
+                        PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                        "could not read a command of another node",
+                    )
+                    .detail(error.to_string())
+                })?;
+                receive::apply(command)?;
+            }
+            _ => return Ok(Step::Pass),
+        }
+        Ok(Step::Done)
+    }
+}
+
+unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT, TRANS_STMT_PREPARE};
+    // SAFETY: the caller's; IsTransactionBlock reads backend state.
+    unsafe {
+        let ends = matches!((*statement).kind, TRANS_STMT_COMMIT | TRANS_STMT_PREPARE);
+        if ends && pg_sys::IsTransactionBlock() {
+            node_session::finish_as_user();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `CREATE INDEX` on a sharded table.
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_char};
+
+use cluster::sharding::NodeCommand;
+use pgrx::prelude::*;
+
+use super::fences::relation_of;
+use super::hide::Hidden;
+use super::step::{Finish, Step};
+use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
+use crate::catalog::{ActingAs, registry};
+use crate::lists::text;
+use crate::peers;
+use crate::report::Report;
+
+/// An index that PostgreSQL is about to create on a parent and its local leaves.
+pub struct CreatedIndex {
+    parent: pg_sys::Oid,
+    is_unique: bool,
+    hidden: Option<Hidden>,
+    indexes_before: Vec<pg_sys::Oid>,
+}
+
+/// Looks at a CREATE INDEX.
+///
+/// # Safety
+/// `statement` is a valid IndexStmt.
+pub unsafe fn before(
+    statement: *mut pg_sys::IndexStmt,
+    _query_string: *const c_char,
+) -> Result<Step, Report> {
+    // SAFETY: the caller's.
+    let (parent, is_unique, is_concurrent) = unsafe {
+        let Some(parent) = relation_of((*statement).relation) else { return Ok(Step::Pass) };
+        (parent, (*statement).unique, (*statement).concurrent)
+    };
+    if is_leaf_schema(parent) {
+        return Err(leaf_by_hand(parent));
+    }
+    // CONCURRENTLY on a partitioned table is PostgreSQL's own refusal.
+    if registry()?.table_of(parent).is_none() || is_concurrent {
+        return Ok(Step::Pass);
+    }
+    lock_ddl()?;
+    let hidden = is_unique.then(|| Hidden::hide(parent)).transpose()?;
+    let indexes_before = indexes_of(parent)?;
+    let created = CreatedIndex { parent, is_unique, hidden, indexes_before };
+    Ok(Step::Run { statement: std::ptr::null_mut(), finish: Some(Finish::CreateIndex(created)) })
+}
+
+impl CreatedIndex {
+    /// Shows what was hidden and makes the index on the other nodes, under the
+    /// name it got here.
+    pub fn finish(&self) -> Result<(), Report> {
+        // SAFETY: makes the new index visible.
+        unsafe { pg_sys::CommandCounterIncrement() };
+        if let Some(hidden) = &self.hidden {
+            hidden.show()?;
+        }
+        let indexes = indexes_of(self.parent)?;
+        let new = indexes.into_iter().find(|index| !self.indexes_before.contains(index));
+        // None under IF NOT EXISTS.
+        let Some(index) = new else { return Ok(()) };
+        let statement = describe_index(index)?;
+        // SAFETY: syscache look-ups; palloc'd names or null.
+        let (schema, table) = unsafe {
+            let namespace = pg_sys::get_rel_namespace(self.parent);
+            (text(pg_sys::get_namespace_name(namespace)), text(pg_sys::get_rel_name(self.parent)))
+        };
+        let is_unique = self.is_unique;
+        peers::tell_all(&NodeCommand::CreateIndex { schema, table, is_unique, statement })
+    }
+}
+
+/// The same on a node that is told so.
+pub fn apply(schema: &str, table: &str, is_unique: bool, statement: &str) -> Result<(), Report> {
+    let _own_work = OwnWork::begin();
+    let hidden = if is_unique { Some(Hidden::hide(find(schema, table)?)?) } else { None };
+    Spi::run(statement)?;
+    hidden.map_or(Ok(()), |hidden| hidden.show())
+}
+
+fn find(schema: &str, table: &str) -> Result<pg_sys::Oid, Report> {
+    let c_name = |name: &str| CString::new(name).unwrap_or_default();
+    // SAFETY: syscache look-ups by NUL-terminated names.
+    let rel = unsafe {
+        let namespace = pg_sys::get_namespace_oid(c_name(schema).as_ptr(), true);
+        pg_sys::get_relname_relid(c_name(table).as_ptr(), namespace)
+    };
+    if rel == pg_sys::InvalidOid {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation \"{schema}.{table}\" does not exist"),
+        ));
+    }
+    Ok(rel)
+}
+
+fn indexes_of(parent: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let indexes = Spi::get_one_with_args::<Vec<pg_sys::Oid>>(
+        "SELECT pg_catalog.array_agg(indexrelid) FROM pg_catalog.pg_index
+         WHERE indrelid OPERATOR(pg_catalog.=) $1",
+        &[parent.into()],
+    )?;
+    Ok(indexes.unwrap_or_default())
+}
+
+fn describe_index(index: pg_sys::Oid) -> Result<String, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let described =
+        Spi::get_one_with_args::<String>("SELECT shardman.describe_index($1)", &[index.into()])?;
+    Ok(described.unwrap_or_default())
+}

@@ -1,0 +1,88 @@
+//! Making the leaves of a parent on this node.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+
+use cluster::sharding::{TableDefinition, quote_identifier};
+use pgrx::prelude::*;
+
+use super::OwnWork;
+use super::flip::Flip;
+use crate::catalog::{ActingAs, register_table};
+use crate::lists::text;
+use crate::membership;
+use crate::report::Report;
+
+/// Gives the parent, which exists and belongs to the current user, its leaves
+/// and registers it. The DDL lock is held. Leaves belong to the same user and
+/// are made with that user's rights: their indexes may hold the user's
+/// expressions.
+pub fn create_from_definition(definition: &TableDefinition) -> Result<(), Report> {
+    let me = membership::my_identity()?.node_id;
+    let _own_work = OwnWork::begin();
+    let rel = parent(definition)?;
+    let borrowed = SchemaRights::borrow()?;
+    for statement in definition.local_leaf_statements(me) {
+        Spi::run(&statement)?;
+    }
+    // Foreign leaves cannot be attached while the parent has unique indexes.
+    let flip = Flip::over(rel)?;
+    for statement in definition.foreign_leaf_statements(me) {
+        Spi::run(&statement)?;
+    }
+    flip.back()?;
+    borrowed.give_back()?;
+    register_table(definition, rel)
+}
+
+fn parent(definition: &TableDefinition) -> Result<pg_sys::Oid, Report> {
+    let (schema, name) = (CString::new(&*definition.schema), CString::new(&*definition.name));
+    let rel = match (&schema, &name) {
+        // SAFETY: syscache look-ups by NUL-terminated names.
+        (Ok(schema), Ok(name)) => unsafe {
+            let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+            pg_sys::get_relname_relid(name.as_ptr(), namespace)
+        },
+        _ => pg_sys::InvalidOid,
+    };
+    if rel == pg_sys::InvalidOid {
+        let name = definition.qualified_name();
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation {name} does not exist"),
+        ));
+    }
+    Ok(rel)
+}
+
+/// CREATE on the schemas of leaves, which nobody has, for the current user and
+/// within this transaction: granted and revoked again before anyone sees it.
+struct SchemaRights {
+    user: Option<String>,
+}
+
+impl SchemaRights {
+    fn borrow() -> Result<Self, Report> {
+        // SAFETY: reads backend state and the syscache.
+        let user = unsafe {
+            let user = pg_sys::GetUserId();
+            (!pg_sys::superuser_arg(user)).then(|| text(pg_sys::GetUserNameFromId(user, false)))
+        };
+        let rights = SchemaRights { user };
+        rights.run("GRANT", "TO")?;
+        Ok(rights)
+    }
+
+    fn give_back(self) -> Result<(), Report> {
+        self.run("REVOKE", "FROM")
+    }
+
+    fn run(&self, verb: &str, preposition: &str) -> Result<(), Report> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let _acting = ActingAs::owner_of_the_catalogs();
+        let user = quote_identifier(user);
+        Ok(Spi::run(&format!(
+            "{verb} CREATE ON SCHEMA shardman_data, shardman_remote {preposition} {user}"
+        ))?)
+    }
+}

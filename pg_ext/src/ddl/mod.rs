@@ -1,0 +1,29 @@
+//! Managed DDL: what a user's statement about sharded tables does on every
+//! node, and what is refused.
+//!
+//! A statement runs in three steps: `before` (checks, DDL lock, a rewritten
+//! copy), PostgreSQL's own execution here, `Finish` (leaves, registration, and
+//! the same on all other nodes inside the user's transaction).
+
+mod before;
+mod create_index;
+mod create_table;
+mod drop;
+mod fences;
+mod flip;
+mod hide;
+mod key_types;
+mod leaves;
+mod lock;
+mod own_work;
+mod receive;
+mod requested;
+mod step;
+
+pub use before::before_utility;
+pub use drop::before_drop;
+pub use fences::{is_leaf_schema, leaf_by_hand};
+pub use leaves::create_from_definition;
+pub use lock::lock_ddl;
+pub use own_work::OwnWork;
+pub use step::{Finish, Step};

@@ -1,0 +1,35 @@
+//! What another node's DDL does here, inside that node's transaction and as
+//! its effective user.
+#![allow(unsafe_code)]
+
+use cluster::sharding::NodeCommand;
+use pgrx::prelude::*;
+
+use super::lock::lock_ddl_here;
+use super::{OwnWork, create_from_definition, create_index, drop};
+use crate::catalog::note_table_id;
+use crate::report::Report;
+
+/// Carries out one command.
+pub fn apply(command: NodeCommand) -> Result<(), Report> {
+    // SAFETY: a snapshot for the queries that follow; popped at the end, or by
+    // the transaction's abort.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    lock_ddl_here();
+    let done = match command {
+        NodeCommand::LockDdl => Ok(()),
+        NodeCommand::NoteTableId { last } => note_table_id(last),
+        NodeCommand::CreateTable(definition) => {
+            let _own_work = OwnWork::begin();
+            definition.parent_statements().iter().try_for_each(|sql| Spi::run(sql))?;
+            create_from_definition(&definition)
+        }
+        NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
+            create_index::apply(&schema, &table, is_unique, &statement)
+        }
+        NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
+    };
+    // SAFETY: the one pushed above.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    done
+}

@@ -1,0 +1,44 @@
+//! What `before` decides about a statement.
+
+use pgrx::pg_sys;
+
+use super::create_index::CreatedIndex;
+use super::create_table::CreatedTable;
+use super::drop::DroppedObjects;
+use crate::report::Report;
+
+/// How the hook goes on.
+pub enum Step {
+    /// Not ours: PostgreSQL runs it as it is.
+    Pass,
+    /// Ours entirely: nothing is left to run.
+    Done,
+    /// PostgreSQL runs the statement, then we finish.
+    Run {
+        /// A rewritten copy; null for the statement as it is.
+        statement: *mut pg_sys::PlannedStmt,
+        /// What comes afterwards.
+        finish: Option<Finish>,
+    },
+}
+
+/// The work after PostgreSQL's own.
+pub enum Finish {
+    /// Leaves, registration, other nodes.
+    CreateTable(CreatedTable),
+    /// Other nodes.
+    CreateIndex(CreatedIndex),
+    /// Registration, other nodes.
+    Drop(DroppedObjects),
+}
+
+impl Finish {
+    /// Does it.
+    pub fn run(&self) -> Result<(), Report> {
+        match self {
+            Finish::CreateTable(created) => created.finish(),
+            Finish::CreateIndex(created) => created.finish(),
+            Finish::Drop(dropped) => dropped.finish(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! post_parse_analyze_hook: who may name a leaf.
+//!
+//! A user's statement never writes to a leaf directly. A node session's
+//! top-level statement does little else, and the coordinator has already
+//! checked the user's rights on the parent: no rights on leaves are granted to
+//! anyone, so the check on the leaf is left out there.
+#![allow(unsafe_code)]
+
+use pgrx::prelude::*;
+
+use crate::ddl::is_leaf_schema;
+use crate::node_session::is_node_session;
+use crate::report::{OrRaise, Report};
+
+static mut PREVIOUS: pg_sys::post_parse_analyze_hook_type = None;
+
+pub fn install() {
+    // SAFETY: as for every hook, set before any backend exists.
+    unsafe {
+        PREVIOUS = pg_sys::post_parse_analyze_hook;
+        pg_sys::post_parse_analyze_hook = Some(post_parse_analyze);
+    }
+}
+
+unsafe extern "C-unwind" fn post_parse_analyze(
+    pstate: *mut pg_sys::ParseState,
+    query: *mut pg_sys::Query,
+    jumble: *mut pg_sys::JumbleState,
+) {
+    // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
+    unsafe {
+        if let Some(previous) = PREVIOUS {
+            previous(pstate, query, jumble);
+        }
+        look_at_leaves(pstate, query);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn look_at_leaves(
+    pstate: *mut pg_sys::ParseState,
+    query: *mut pg_sys::Query,
+) {
+    // SAFETY: analysis hands over a valid query and its parse state.
+    unsafe {
+        if (*query).commandType == pg_sys::CmdType::CMD_UTILITY || !crate::in_cluster_database() {
+            return;
+        }
+        if is_node_session() && (*pstate).p_sourcetext == pg_sys::debug_query_string {
+            trust_the_coordinator(query);
+        } else {
+            refuse_writes(query).or_raise();
+        }
+    }
+}
+
+/// SAFETY: `query` is valid.
+unsafe fn trust_the_coordinator(query: *mut pg_sys::Query) {
+    // SAFETY: the caller's; the range table holds RangeTblEntry nodes.
+    unsafe {
+        for entry in crate::lists::elements::<pg_sys::RangeTblEntry>((*query).rtable) {
+            if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && is_leaf_schema((*entry).relid) {
+                (*entry).requiredPerms = 0;
+            }
+        }
+    }
+}
+
+/// SAFETY: `query` is valid.
+unsafe fn refuse_writes(query: *mut pg_sys::Query) -> Result<(), Report> {
+    // SAFETY: the caller's; resultRelation is an index into the range table.
+    unsafe {
+        let target = (*query).resultRelation;
+        if target <= 0 {
+            return Ok(());
+        }
+        let entry: *mut pg_sys::RangeTblEntry =
+            pg_sys::list_nth((*query).rtable, target - 1).cast();
+        if !is_leaf_schema((*entry).relid) || is_referential_action() {
+            return Ok(());
+        }
+        Err(crate::ddl::leaf_by_hand((*entry).relid))
+    }
+}
+
+/// Queries of foreign-key triggers name leaves, and rightly so.
+fn is_referential_action() -> bool {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads two backend variables.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    context & pg_sys::SECURITY_NOFORCE_RLS as i32 != 0
+}

@@ -1,0 +1,74 @@
+//! Talking to another server outside of any transaction.
+
+use cluster::metadata::NodeRecord;
+use cluster::sharding::NodeCommand;
+use fdw::session::{Dialog as Connection, Login};
+use pgrx::spi::quote_literal;
+
+use super::{Address, my_identity};
+use crate::catalog::Member;
+use crate::node_session::{APPLY, EFFECTIVE_USER, NODE_ROLE};
+use crate::report::Report;
+
+/// A connection of its own.
+pub struct Dialog {
+    connection: Connection,
+}
+
+impl Dialog {
+    /// Logs in as the address says; by default as the user who asks.
+    pub fn open(address: &Address) -> Result<Self, Report> {
+        let user = address.user.clone().unwrap_or_else(super::join::current_user);
+        Self::login(address, address.without_user(), user, address.password.clone())
+    }
+
+    /// Logs in to a member as the node role.
+    pub fn open_member_session(member: &Member) -> Result<Self, Report> {
+        Self::as_node_role(&member.connstr, &member.name)
+    }
+
+    /// Logs in to a server that has adopted its identity, as the node role.
+    pub fn open_node_session(node: &NodeRecord) -> Result<Self, Report> {
+        Self::as_node_role(&node.connstr, &node.name)
+    }
+
+    fn as_node_role(connstr: &str, name: &str) -> Result<Self, Report> {
+        let credential = my_identity()?.credential.0.clone();
+        let user = NODE_ROLE.to_string_lossy().into_owned();
+        Self::login(&Address::parse(connstr)?, name.to_owned(), user, Some(credential))
+    }
+
+    fn login(
+        address: &Address,
+        name: String,
+        user: String,
+        password: Option<String>,
+    ) -> Result<Self, Report> {
+        let Address { host, port, dbname, .. } = address.clone();
+        let login = Login { name, host, port, dbname, user, password };
+        Ok(Dialog { connection: Connection::open(login)? })
+    }
+
+    /// The first column of a query's rows; NULL is left out.
+    pub fn column(&mut self, sql: &str) -> Result<Vec<String>, Report> {
+        let rows = self.connection.query(sql)?;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    }
+
+    /// The first value of a query; empty for NULL and void.
+    pub fn value(&mut self, sql: &str) -> Result<String, Report> {
+        Ok(self.column(sql)?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Has the other end carry out a command as a user, in a transaction of its
+    /// own. Only in a session of the node role.
+    pub fn apply(&mut self, user: &str, command: &NodeCommand) -> Result<(), Report> {
+        let command = serde_json::to_string(command).unwrap_or_default();
+        self.connection.query(&format!(
+            "BEGIN; SET {EFFECTIVE_USER} TO {}; SET {APPLY} TO {}; COMMIT",
+            quote_literal(user),
+            quote_literal(&command),
+        ))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! Being a member of a cluster: identity, creation, joining.
+
+mod address;
+mod create;
+mod describe;
+mod dialog;
+mod identity;
+mod join;
+mod role;
+mod sql;
+
+pub use address::Address;
+pub use identity::{folder, my_identity, my_identity_if_any, system_identifier};

@@ -1,0 +1,127 @@
+//! The receiving end: a session that another node of the cluster opened.
+//!
+//! It is recognised by how it authenticated, as the node role, and by nothing
+//! that a user could set. What it is told about a statement it is told in
+//! *top-level* messages (`SET shardman.effective_user TO …`): a function, a
+//! trigger or a DO block never runs at top level, so only the node at the other
+//! end of the wire can speak here.
+//!
+//! Contract with `fdw`, the sending end: after BEGIN and before the first
+//! statement the effective user is set. It stays in force until the transaction
+//! ends or the sender names another.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+
+use pgrx::prelude::*;
+
+use crate::report::Report;
+
+/// The role that nodes log in with.
+pub const NODE_ROLE: &CStr = c"shardman_node";
+
+/// `SET shardman.effective_user TO 'name'`.
+pub const EFFECTIVE_USER: &str = "shardman.effective_user";
+/// `SET shardman.apply TO '<NodeCommand as JSON>'`.
+pub const APPLY: &str = "shardman.apply";
+
+thread_local! {
+    /// Found out once a backend: the authenticated user never changes.
+    static IS_NODE_SESSION: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Whether the client of this backend is another node. Must be called in a
+/// transaction (the first time it looks up the role).
+pub fn is_node_session() -> bool {
+    if let Some(known) = IS_NODE_SESSION.get() {
+        return known;
+    }
+    // SAFETY: a syscache look-up by a NUL-terminated name in a transaction,
+    // and two reads of backend variables.
+    let known = unsafe {
+        if pg_sys::MyBackendType != pg_sys::BackendType::B_BACKEND || !crate::in_cluster_database()
+        {
+            false
+        } else {
+            let role = pg_sys::get_role_oid(NODE_ROLE.as_ptr(), true);
+            role != pg_sys::InvalidOid && pg_sys::GetAuthenticatedUserId() == role
+        }
+    };
+    IS_NODE_SESSION.set(Some(known));
+    known
+}
+
+/// From now on, and until the transaction ends, statements run as this user:
+/// as inside a SECURITY DEFINER function, so that no SET ROLE, RESET ROLE or
+/// SET SESSION AUTHORIZATION gets out of it.
+pub fn act_as(user: &str) -> Result<(), Report> {
+    let name = CString::new(user).map_err(|_| unknown_role(user))?;
+    // SAFETY: a syscache look-up by a NUL-terminated name; then a write of two
+    // backend variables. AbortTransaction brings back what was in force at the
+    // transaction's start, `leave_user` what was before it on commit.
+    unsafe {
+        let role = pg_sys::get_role_oid(name.as_ptr(), true);
+        if role == pg_sys::InvalidOid {
+            return Err(unknown_role(user));
+        }
+        pg_sys::SetUserIdAndSecContext(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+    }
+    Ok(())
+}
+
+fn unknown_role(user: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("role \"{user}\" does not exist on this node"),
+    )
+    .hint("Create the role on every node of the cluster.")
+}
+
+/// Before COMMIT and PREPARE TRANSACTION: fires what is deferred while the
+/// effective user is still in force, then goes back to the node role, which is
+/// to own the prepared transaction.
+pub fn finish_as_user() {
+    // SAFETY: we are in a transaction block that is not aborted (the caller
+    // checked); the node stands for SET CONSTRAINTS ALL IMMEDIATE and lives
+    // through the call.
+    unsafe {
+        let mut all = pgrx::PgBox::<pg_sys::ConstraintsSetStmt>::alloc_node(
+            pg_sys::NodeTag::T_ConstraintsSetStmt,
+        );
+        all.constraints = std::ptr::null_mut();
+        all.deferred = false;
+        pg_sys::AfterTriggerSetState(all.as_ptr());
+    }
+    leave_user();
+}
+
+/// Back to the node role. Raises nothing: transaction callbacks call it.
+pub fn leave_user() {
+    // SAFETY: reads and writes of backend variables.
+    unsafe {
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let authenticated = pg_sys::GetAuthenticatedUserId();
+        if user != authenticated {
+            pg_sys::SetUserIdAndSecContext(authenticated, 0);
+        }
+    }
+}
+
+/// Registers the callback that ends an effective user with its transaction.
+pub fn init() {
+    // SAFETY: a plain function that raises nothing.
+    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction_end), std::ptr::null_mut()) }
+}
+
+unsafe extern "C-unwind" fn on_transaction_end(
+    event: pg_sys::XactEvent::Type,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    let ends = matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
+    if ends && IS_NODE_SESSION.get() == Some(true) {
+        leave_user();
+    }
+}

@@ -1,0 +1,50 @@
+//! Settings, in alphabetic order. Code reads them through the accessors.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static DATABASE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
+
+/// The database that the cluster lives in.
+pub fn database() -> String {
+    let setting = DATABASE.get().unwrap_or_default();
+    setting.to_string_lossy().into_owned()
+}
+
+/// The number of partitions of a sharded table that does not say.
+pub fn num_parts() -> u16 {
+    u16::try_from(NUM_PARTS.get()).expect("the setting's range is 1 to 1024")
+}
+
+/// Defines the settings and reserves their prefix.
+pub fn define() {
+    GucRegistry::define_string_guc(
+        c"shardman.database",
+        c"Sets the database that the cluster lives in.",
+        c"The same on every node. In other databases shardman does nothing.",
+        &DATABASE,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.num_parts",
+        c"Sets the number of partitions of new sharded tables.",
+        c"Used when CREATE TABLE has no option num_parts. Choose several times the number of nodes that the cluster may grow to.",
+        &NUM_PARTS,
+        1,
+        1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    reserve_prefix(c"shardman");
+}
+
+#[allow(unsafe_code)]
+fn reserve_prefix(prefix: &CStr) {
+    // SAFETY: PostgreSQL copies the NUL-terminated string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) }
+}

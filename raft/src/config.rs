@@ -1,0 +1,96 @@
+//! What the thread is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::SystemIdentifier;
+use crossbeam_channel::Sender;
+
+use crate::event::Event;
+use crate::network::{PeerConnector, PostgresConnector};
+
+/// Everything the Raft thread needs to know.
+pub struct Config {
+    /// `<data directory>/shardman`; created with mode 0700 if absent. Its path
+    /// must leave room for the socket's name: a Unix socket's path is short
+    /// (about 100 bytes).
+    pub dir: PathBuf,
+    /// Of this data directory: an identity made for another is not run.
+    pub system_identifier: SystemIdentifier,
+    /// How long things may take.
+    pub timing: Timing,
+    /// A snapshot is taken after this many entries, and half as many are kept
+    /// behind it for peers that lag.
+    pub snapshot_after: u64,
+    /// Where [`Event`]s go. Use an unbounded channel: a full one would hold up
+    /// the log.
+    pub events: Sender<Event>,
+    /// Called after each event, from the Raft thread: sets the worker's latch,
+    /// by a means that is allowed outside of the main thread.
+    pub wake: Box<dyn Fn() + Send + Sync>,
+    /// How peers are reached.
+    pub connector: Arc<dyn PeerConnector>,
+}
+
+impl Config {
+    /// A configuration with default timing, whose peers are reached through
+    /// PostgreSQL connections.
+    pub fn new(
+        dir: PathBuf,
+        system_identifier: SystemIdentifier,
+        events: Sender<Event>,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Config {
+            dir,
+            system_identifier,
+            timing: Timing::default(),
+            snapshot_after: 1000,
+            events,
+            wake,
+            connector: Arc::new(PostgresConnector),
+        }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// Between two signs of life of the leader, and how long it waits for the
+    /// answer to one.
+    pub heartbeat: Duration,
+    /// A follower that heard nothing for a random time between this and
+    /// `election_max` stands for election. At least a second: logging in to a
+    /// peer must not trip it.
+    pub election_min: Duration,
+    /// See `election_min`.
+    pub election_max: Duration,
+    /// For connecting to a peer and logging in.
+    pub connect: Duration,
+    /// For a peer's answer to a message of Raft; the connection is dropped
+    /// after that.
+    pub call: Duration,
+    /// For sending a snapshot and having it installed.
+    pub snapshot: Duration,
+    /// For `Propose`, `Confirm` and `Found` as a whole.
+    pub proposal: Duration,
+    /// For `AddMember` and `RemoveMember` as a whole: a newcomer may have to
+    /// receive a snapshot.
+    pub membership: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_millis(1500),
+            election_max: Duration::from_millis(3000),
+            connect: Duration::from_secs(5),
+            call: Duration::from_secs(5),
+            snapshot: Duration::from_secs(30),
+            proposal: Duration::from_secs(10),
+            membership: Duration::from_secs(60),
+        }
+    }
+}

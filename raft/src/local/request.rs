@@ -1,0 +1,110 @@
+//! The requests of the local protocol.
+
+use cluster::metadata::{Metadata, MetadataCommand, NodeRecord, Outcome};
+use cluster::{ClusterId, Identity, LogIndex, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::RaftStatus;
+
+/// What a backend asks of its node's worker. Each is answered by a
+/// `Result<Response, RaftError>`; the variant names the response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Creates a cluster whose only node is this one: starts its log, proposes
+    /// `CreateCluster` and keeps the identity. Answers [`Response::Done`], or
+    /// `AlreadyMember`. Either all of it happened or nothing.
+    Found {
+        /// The new cluster's id and credential, this node's id and system
+        /// identifier.
+        identity: Identity,
+        /// This node's record, with the same id and system identifier.
+        first: NodeRecord,
+    },
+    /// Makes this node a member whose log is to come from the leader. Answers
+    /// [`Response::Done`], or `AlreadyMember`.
+    Adopt {
+        /// As given by the cluster: `AddNode` was accepted under its node id.
+        identity: Identity,
+    },
+    /// Takes an `Adopt` back, as long as nothing of the log has arrived.
+    /// Answers [`Response::Done`], or `LogReceived`.
+    Forget {
+        /// Of the identity that is to go.
+        cluster_id: ClusterId,
+    },
+    /// Drops the identity and the log of a node that the cluster has removed:
+    /// the caller has seen `RemoveMember` done. The id is never given again, so
+    /// that the votes which are forgotten here do not count anywhere. Answers
+    /// [`Response::Done`].
+    Leave {
+        /// Of the identity that is to go.
+        cluster_id: ClusterId,
+    },
+    /// Appends a command, through the leader, and waits until it is applied
+    /// there. Answers [`Response::Proposed`]; `NoLeader` if nothing was
+    /// appended, `OutcomeUnknown` if it may have been.
+    Propose(MetadataCommand),
+    /// Makes a node that has adopted its identity receive the log, waits until
+    /// it has caught up, and makes it a voter while there are fewer than
+    /// [`crate::MAX_VOTERS`]. May be repeated. Answers [`Response::Done`]. After
+    /// a `Timeout` the node is still a learner or may become one: repeat, or
+    /// `RemoveMember`.
+    AddMember {
+        /// Its id and where it is reached.
+        node: NodeRecord,
+    },
+    /// Takes a node out of the log's membership; a learner that has caught up
+    /// takes a voter's place. May be repeated; a node that is no member counts
+    /// as removed. Answers [`Response::Done`], or `LastVoter`.
+    RemoveMember {
+        /// Which.
+        node: NodeId,
+    },
+    /// What this node has applied, which may be behind the cluster. Answers
+    /// [`Response::Metadata`].
+    Metadata,
+    /// Waits until this node has applied everything that was committed anywhere
+    /// when the request came. Answers [`Response::Confirmed`].
+    Confirm,
+    /// How Raft stands on this node. Always answered, with
+    /// [`Response::Status`].
+    Status,
+    /// A frame from a peer, as `shardman.raft_rpc` got it. Answers
+    /// [`Response::Rpc`]: refusals are inside of that frame.
+    #[serde(skip)]
+    Rpc(Vec<u8>),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Nothing more to say.
+    Done,
+    /// The command is committed, and applied on the leader. This node may apply
+    /// it a moment later.
+    Proposed {
+        /// Where it is in the log.
+        index: LogIndex,
+        /// What the state machine answered, possibly a refusal.
+        outcome: Outcome,
+    },
+    /// This node's state.
+    Metadata {
+        /// The last index applied, 0 if none.
+        index: LogIndex,
+        /// The state after it.
+        metadata: Metadata,
+    },
+    /// This node has applied the log up to `index` at least.
+    Confirmed {
+        /// What was committed when the request came.
+        index: LogIndex,
+    },
+    /// How Raft stands.
+    Status(RaftStatus),
+    /// What goes back to the peer.
+    #[serde(skip)]
+    Rpc(Vec<u8>),
+}

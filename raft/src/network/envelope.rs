@@ -1,0 +1,193 @@
+//! What a frame between peers says, and to whom.
+
+use cluster::metadata::Metadata;
+use cluster::{ClusterId, Identity, NodeId};
+use openraft::Vote;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::RaftError;
+use crate::local::{MAX_FRAME_BYTES, Request, Response};
+use crate::type_config::{RaftNodeId, SnapshotMeta, TypeConfig};
+
+/// The version of everything in this file. Frames of another are refused.
+const FORMAT: u32 = 1;
+
+/// Room that the local protocol needs around a frame (its tag).
+const MAX_ENVELOPE_BYTES: usize = MAX_FRAME_BYTES - 16;
+
+/// A question, and who asks whom. In JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    format: u32,
+    cluster_id: ClusterId,
+    from: NodeId,
+    to: NodeId,
+    ask: Ask,
+}
+
+/// The answer to it. It needs no address: it comes back on the connection of
+/// the question, whose address the answering node has checked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    format: u32,
+    reply: Reply,
+}
+
+/// What a node asks a peer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ask {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<RaftNodeId>),
+    Snapshot(Box<SnapshotBody>),
+    /// A client's request that only the leader can serve, and how long the
+    /// sender will wait for the answer.
+    Forward {
+        request: Box<Request>,
+        timeout_ms: u64,
+    },
+}
+
+/// A whole snapshot: the metadata are small.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotBody {
+    pub(crate) vote: Vote<RaftNodeId>,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) metadata: Metadata,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Append(AppendEntriesResponse<RaftNodeId>),
+    Vote(VoteResponse<RaftNodeId>),
+    Snapshot(SnapshotResponse<RaftNodeId>),
+    Forward(Result<Response, RaftError>),
+    /// The frame was not even looked at, or Raft is not running.
+    Refused(RaftError),
+}
+
+/// The part of a frame that every format has.
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+}
+
+impl Envelope {
+    /// `ask` from a member to another of the same cluster.
+    pub(crate) fn new(identity: &Identity, to: NodeId, ask: Ask) -> Self {
+        let cluster_id = identity.cluster_id.clone();
+        Envelope { format: FORMAT, cluster_id, from: identity.node_id, to, ask }
+    }
+
+    /// Answers `TooLarge` if the peer's worker would not take the frame.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, RaftError> {
+        encode(self)
+    }
+
+    /// What a frame asks of the node with this identity. A frame of another
+    /// format, cluster or node is refused with the error that says so.
+    pub(crate) fn decode(frame: &[u8], identity: &Identity) -> Result<Ask, RaftError> {
+        let envelope: Self = decode(frame)?;
+        if envelope.cluster_id != identity.cluster_id {
+            let (ours, theirs) = (identity.cluster_id.clone(), envelope.cluster_id);
+            return Err(RaftError::WrongCluster { ours, theirs });
+        }
+        if envelope.to != identity.node_id {
+            return Err(RaftError::WrongNode { ours: identity.node_id, theirs: envelope.to });
+        }
+        Ok(envelope.ask)
+    }
+}
+
+impl Answer {
+    /// The frame that says `reply`, or that it was too large to say.
+    pub(crate) fn encode(reply: Reply) -> Result<Vec<u8>, RaftError> {
+        let say = |reply| encode(&Answer { format: FORMAT, reply });
+        say(reply).or_else(|e| say(Reply::Refused(e)))
+    }
+
+    pub(crate) fn decode(frame: &[u8]) -> Result<Reply, RaftError> {
+        decode::<Self>(frame).map(|answer| answer.reply)
+    }
+}
+
+fn encode(message: &impl Serialize) -> Result<Vec<u8>, RaftError> {
+    let frame = serde_json::to_vec(message).map_err(RaftError::malformed)?;
+    check_size(&frame)?;
+    Ok(frame)
+}
+
+fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, RaftError> {
+    check_size(frame)?;
+    // Another format need not even parse as this one: look at the header first
+    // if something is wrong.
+    let parsed = serde_json::from_slice::<T>(frame);
+    match serde_json::from_slice::<Header>(frame) {
+        Ok(Header { format }) if format != FORMAT => {
+            Err(RaftError::WrongFormat { ours: FORMAT, theirs: format })
+        }
+        _ => parsed.map_err(RaftError::malformed),
+    }
+}
+
+fn check_size(frame: &[u8]) -> Result<(), RaftError> {
+    if frame.len() > MAX_ENVELOPE_BYTES {
+        let (bytes, limit) = (frame.len() as u64, MAX_ENVELOPE_BYTES as u64);
+        return Err(RaftError::TooLarge { bytes, limit });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{Credential, SystemIdentifier};
+
+    use super::*;
+
+    fn identity(cluster: &str, node: u32) -> Identity {
+        Identity {
+            cluster_id: ClusterId(cluster.into()),
+            node_id: NodeId(node),
+            system_identifier: SystemIdentifier(1),
+            credential: Credential(String::new()),
+        }
+    }
+
+    fn frame() -> Vec<u8> {
+        let request = Box::new(Request::Confirm);
+        let ask = Ask::Forward { request, timeout_ms: 1 };
+        Envelope::new(&identity("c", 1), NodeId(2), ask).encode().expect("small")
+    }
+
+    fn refusal(frame: &[u8], cluster: &str, node: u32) -> Option<RaftError> {
+        Envelope::decode(frame, &identity(cluster, node)).err()
+    }
+
+    #[test]
+    fn a_frame_is_read_only_by_the_node_it_is_for() {
+        assert_eq!(refusal(&frame(), "c", 2), None);
+        let (ours, theirs) = (ClusterId("d".into()), ClusterId("c".into()));
+        assert_eq!(refusal(&frame(), "d", 2), Some(RaftError::WrongCluster { ours, theirs }));
+        let (ours, theirs) = (NodeId(3), NodeId(2));
+        assert_eq!(refusal(&frame(), "c", 3), Some(RaftError::WrongNode { ours, theirs }));
+    }
+
+    #[test]
+    fn another_format_is_told_from_rubbish() {
+        let newer = br#"{"format":2,"letter":"?"}"#;
+        assert_eq!(refusal(newer, "c", 2), Some(RaftError::WrongFormat { ours: 1, theirs: 2 }));
+        assert!(matches!(refusal(b"\xff\x00", "c", 2), Some(RaftError::Malformed { .. })));
+    }
+
+    #[test]
+    fn an_oversized_frame_is_refused_unread() {
+        let frame = vec![b'{'; MAX_ENVELOPE_BYTES + 1];
+        assert!(matches!(refusal(&frame, "c", 2), Some(RaftError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,164 @@
+//! A running member: openraft, its store and its peers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cluster::Identity;
+use openraft::SnapshotPolicy;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::service::Surroundings;
+use crate::config::Timing;
+use crate::error::RaftError;
+use crate::event::Announcer;
+use crate::local::{Request, Response};
+use crate::network::{Network, Peers};
+use crate::store::{Applied, LogStore, Owner, StateMachine, StoreFile};
+use crate::type_config::{Raft, RaftMetrics, raft_id};
+
+/// Entries per message to a peer; their bytes have a limit of their own.
+const ENTRIES_PER_MESSAGE: u64 = 300;
+
+pub(crate) struct Member {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) raft: Raft,
+    pub(super) peers: Arc<Peers>,
+    pub(super) timing: Timing,
+    pub(super) applied: watch::Receiver<Applied>,
+    /// Held by the leader while it changes the membership: openraft refuses a
+    /// second change during a first.
+    pub(super) membership: tokio::sync::Mutex<()>,
+    /// What announces events; ended before Raft is, so that an orderly stop
+    /// looks like no failure.
+    pub(super) watchers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Member {
+    /// Opens the store and runs Raft on what is in it. Its state is not
+    /// announced before [`Member::announce`].
+    pub(super) async fn start(
+        identity: Identity,
+        surroundings: &Surroundings,
+        announcer: &Arc<Announcer>,
+    ) -> Result<Arc<Self>, RaftError> {
+        let timing = surroundings.timing.clone();
+        let config = openraft_config(surroundings)?;
+        let file = StoreFile::open(&surroundings.dir, &Owner::of(&identity));
+        let file = file.map_err(RaftError::storage)?;
+        let machine = StateMachine::open(file.clone()).map_err(RaftError::storage)?;
+        let applied = machine.subscribe();
+
+        let connector = surroundings.connector.clone();
+        let credential = identity.credential.clone();
+        let peers = Arc::new(Peers::new(connector, credential, timing.connect, announcer.clone()));
+        let identity = Arc::new(identity);
+        let network =
+            Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };
+        let id = raft_id(identity.node_id);
+        let raft = Raft::new(id, Arc::new(config), network, LogStore::new(file), machine).await;
+        Ok(Arc::new(Member {
+            identity,
+            raft: raft.map_err(RaftError::storage)?,
+            peers,
+            timing,
+            applied,
+            membership: tokio::sync::Mutex::new(()),
+            watchers: Mutex::default(),
+        }))
+    }
+
+    /// Ends Raft, or gives up waiting for that after `limit`.
+    pub(super) async fn stop(&self, limit: Duration) {
+        let watchers =
+            std::mem::take(&mut *self.watchers.lock().unwrap_or_else(PoisonError::into_inner));
+        watchers.iter().for_each(JoinHandle::abort);
+        timeout(limit, self.raft.shutdown()).await.ok();
+    }
+
+    /// Serves the requests that concern the log.
+    pub(super) async fn handle(&self, request: Request) -> Result<Response, RaftError> {
+        self.check_running()?;
+        let now = Instant::now();
+        match request {
+            Request::Propose(_) => self.through_leader(request, now + self.timing.proposal).await,
+            Request::AddMember { .. } | Request::RemoveMember { .. } => {
+                self.through_leader(request, now + self.timing.membership).await
+            }
+            Request::Confirm => self.confirm(now + self.timing.proposal).await,
+            Request::Metadata => {
+                let Applied { index, metadata } = self.applied.borrow().clone();
+                Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
+            }
+            Request::Found { .. }
+            | Request::Adopt { .. }
+            | Request::Forget { .. }
+            | Request::Leave { .. }
+            | Request::Status
+            | Request::Rpc(_) => Err(RaftError::malformed("not a request for the log")),
+        }
+    }
+
+    /// Learns from the leader what is committed and waits until it is applied
+    /// here.
+    async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
+        let confirmed = self.through_leader(Request::Confirm, deadline).await?;
+        let Response::Confirmed { index } = confirmed else {
+            return Err(RaftError::malformed(format!("{confirmed:?}")));
+        };
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|applied| applied.index >= index);
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(confirmed),
+            Ok(Err(_)) => Err(self.death()),
+            Err(_) => Err(RaftError::timeout("applying the metadata log")),
+        }
+    }
+
+    /// Whether the log has reached this node: it knows a membership.
+    pub(super) fn is_initialized(&self) -> bool {
+        let metrics = self.metrics();
+        metrics.last_log_index.is_some()
+            || metrics.last_applied.is_some()
+            || metrics.membership_config.membership().nodes().next().is_some()
+    }
+
+    pub(super) fn metrics(&self) -> RaftMetrics {
+        self.raft.metrics().borrow().clone()
+    }
+
+    pub(super) fn check_running(&self) -> Result<(), RaftError> {
+        let metrics = self.raft.metrics();
+        let died = metrics.borrow().running_state.is_err() || metrics.has_changed().is_err();
+        if died { Err(self.death()) } else { Ok(()) }
+    }
+
+    /// Why Raft does not run any more.
+    pub(super) fn death(&self) -> RaftError {
+        match self.metrics().running_state {
+            Ok(()) => RaftError::stopped("its task ended"),
+            Err(fatal) => RaftError::stopped(fatal),
+        }
+    }
+}
+
+fn openraft_config(surroundings: &Surroundings) -> Result<openraft::Config, RaftError> {
+    let Surroundings { timing, snapshot_after, .. } = surroundings;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let config = openraft::Config {
+        cluster_name: "shardman".to_owned(),
+        heartbeat_interval: millis(timing.heartbeat),
+        election_timeout_min: millis(timing.election_min),
+        election_timeout_max: millis(timing.election_max),
+        install_snapshot_timeout: millis(timing.snapshot),
+        max_payload_entries: ENTRIES_PER_MESSAGE,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(*snapshot_after),
+        max_in_snapshot_log_to_keep: snapshot_after / 2,
+        // Above the distance of two snapshots, or a snapshot would not bring a
+        // peer near enough to go on with entries.
+        replication_lag_threshold: snapshot_after.saturating_mul(2),
+        ..openraft::Config::default()
+    };
+    config.validate().map_err(RaftError::stopped)
+}

@@ -1,0 +1,14 @@
+//! The node: a member of the cluster, or not yet one.
+
+mod leading;
+mod member;
+mod membership;
+mod receive;
+mod routing;
+mod service;
+mod status;
+mod watching;
+
+pub(crate) use member::Member;
+pub use membership::MAX_VOTERS;
+pub(crate) use service::Service;

@@ -1,0 +1,62 @@
+//! Frames from peers.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Member;
+use crate::error::RaftError;
+use crate::event::Announcer;
+use crate::local::Request;
+use crate::network::{Ask, Envelope, Reply, SnapshotBody};
+use crate::type_config::Snapshot;
+
+impl Member {
+    /// Serves a frame; whatever is wrong with it is in the reply, and in the
+    /// server's log.
+    pub(super) async fn receive(&self, frame: &[u8], announcer: &Announcer) -> Reply {
+        match Envelope::decode(frame, &self.identity) {
+            Ok(ask) => self.serve(ask).await.unwrap_or_else(Reply::Refused),
+            Err(e) => {
+                announcer.log_refusal(format!("refused a message of another node: {e}"));
+                Reply::Refused(e)
+            }
+        }
+    }
+
+    async fn serve(&self, ask: Ask) -> Result<Reply, RaftError> {
+        self.check_running()?;
+        match ask {
+            Ask::Append(rpc) => {
+                let response = self.raft.append_entries(rpc).await;
+                Ok(Reply::Append(response.map_err(RaftError::stopped)?))
+            }
+            Ask::Vote(rpc) => {
+                let response = self.raft.vote(rpc).await;
+                Ok(Reply::Vote(response.map_err(RaftError::stopped)?))
+            }
+            Ask::Snapshot(body) => {
+                let SnapshotBody { vote, meta, metadata } = *body;
+                let bytes = serde_json::to_vec(&metadata).map_err(RaftError::malformed)?;
+                let snapshot = Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) };
+                let response = self.raft.install_full_snapshot(vote, snapshot).await;
+                Ok(Reply::Snapshot(response.map_err(RaftError::stopped)?))
+            }
+            Ask::Forward { request, timeout_ms } => {
+                // A node that leads no more does not pass it on: the asking
+                // node finds the new leader itself.
+                let longest = self.longest(&request);
+                let limit = Duration::from_millis(timeout_ms).min(longest);
+                Ok(Reply::Forward(self.lead(*request, Instant::now() + limit).await))
+            }
+        }
+    }
+
+    fn longest(&self, request: &Request) -> Duration {
+        match request {
+            Request::AddMember { .. } | Request::RemoveMember { .. } => self.timing.membership,
+            _ => self.timing.proposal,
+        }
+    }
+}

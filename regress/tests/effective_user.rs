@@ -1,0 +1,226 @@
+//! What a statement runs on another node, it runs as the user who issued it,
+//! and there is no way out of that.
+
+use anyhow::Context;
+use regress::{Session, TestCluster};
+use serde_json::Value;
+
+/// Code of mallory's that statements on the table run: each call writes down
+/// who it runs as, before and after trying to become somebody else.
+const TRAPS: &str = r#"
+CREATE ROLE mallory; CREATE ROLE alice; CREATE ROLE bystander;
+GRANT CREATE ON SCHEMA public TO mallory;
+CREATE TABLE seen (place text, who name, session name, after name, broke_out text[]);
+GRANT SELECT, INSERT ON seen TO PUBLIC;
+SET ROLE mallory;
+CREATE FUNCTION trap(place text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    attempt text;
+    broke_out text[] := '{}';
+    who name := current_user;
+BEGIN
+    FOREACH attempt IN ARRAY ARRAY[
+        'RESET ROLE', 'SET ROLE postgres', 'SET ROLE NONE', 'SET SESSION AUTHORIZATION postgres',
+        'SET SESSION AUTHORIZATION DEFAULT', 'SET LOCAL ROLE bystander',
+        'SET shardman.effective_user TO ''postgres''', 'SET LOCAL shardman.effective_user TO ''postgres''',
+        'SET shardman.apply TO ''{"command":"lock_ddl"}''',
+        'SELECT set_config(''shardman.effective_user'', ''postgres'', false)',
+        'SELECT shardman.raft_rpc(''x'')', 'DISCARD ALL', 'RESET ALL',
+        'ALTER ROLE mallory SUPERUSER', 'SELECT * FROM pg_authid']
+    LOOP
+        BEGIN
+            EXECUTE attempt;
+            -- RESET ALL is anyone's right; it must not change who we are.
+            IF attempt <> 'RESET ALL' OR current_user <> who THEN
+                broke_out := broke_out || attempt;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    INSERT INTO public.seen VALUES (place, who, session_user, current_user, broke_out);
+    RETURN true;
+END $$;
+-- An index expression must be immutable, or call itself so.
+CREATE FUNCTION indexed(v integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN PERFORM public.trap('index'); RETURN v; END $$;
+CREATE FUNCTION generated(v integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN PERFORM public.trap('generated'); RETURN v; END $$;
+CREATE FUNCTION in_check(v integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM public.trap('check');
+    INSERT INTO public.waiting VALUES (v);
+    RETURN true;
+END $$;
+CREATE DOMAIN trapped AS integer CHECK (public.trap('domain'));
+CREATE TABLE waiting (v integer);
+GRANT INSERT ON waiting TO PUBLIC;
+CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM public.trap('deferred trigger'); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON waiting
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_commit();
+"#;
+
+const TABLE: &str = "
+SET ROLE mallory;
+CREATE TABLE bait (
+    id integer PRIMARY KEY,
+    v integer CHECK (public.in_check(v)),
+    d public.trapped,
+    g integer GENERATED ALWAYS AS (public.generated(v)) STORED
+) WITH (distributed_by = 'id', num_parts = 6);
+CREATE INDEX ON bait (public.indexed(v));
+GRANT SELECT, INSERT, UPDATE, DELETE ON bait TO alice";
+
+const PLACES: [&str; 5] = ["check", "deferred trigger", "domain", "generated", "index"];
+
+fn with_bait() -> anyhow::Result<(TestCluster, Vec<Session>)> {
+    let cluster = TestCluster::up(3)?;
+    let nodes = (1..=3).map(|node| cluster.session(node)).collect::<Result<Vec<_>, _>>()?;
+    for node in &nodes {
+        node.run(TRAPS)?;
+        node.run("RESET ROLE")?;
+    }
+    nodes[0].run(TABLE)?;
+    nodes[0].run("RESET ROLE")?;
+    for node in &nodes {
+        node.run("TRUNCATE seen")?;
+    }
+    Ok((cluster, nodes))
+}
+
+/// Every trap that was sprung on any node was sprung as `user` and held.
+fn assert_all_as(nodes: &[Session], user: &str) -> anyhow::Result<()> {
+    for (number, node) in nodes.iter().enumerate() {
+        let wrong = node.rows(&format!(
+            "SELECT * FROM seen WHERE who <> '{user}' OR after <> who OR broke_out <> '{{}}'"
+        ))?;
+        assert!(wrong.is_empty(), "on node {}: {wrong:?}", number + 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn code_run_by_a_remote_statement_acts_as_the_issuing_user_and_cannot_get_out() -> anyhow::Result<()> {
+    let (_cluster, nodes) = with_bait()?;
+    nodes[0].run(
+        "SET ROLE alice;
+         INSERT INTO bait (id, v, d) SELECT i, i, i FROM generate_series(1, 60) AS i;
+         UPDATE bait SET v = v + 1, d = 5",
+    )?;
+    nodes[0].run("RESET ROLE")?;
+    assert_all_as(&nodes, "alice")?;
+    for node in &nodes[1..] {
+        let places = node.value("SELECT string_agg(DISTINCT place, ',' ORDER BY place) FROM seen")?;
+        assert_eq!(places.split(',').collect::<Vec<_>>(), PLACES, "some trap was not sprung");
+        assert_eq!(node.value("SELECT DISTINCT session FROM seen WHERE session <> 'postgres'")?, "shardman_node");
+    }
+
+    // The same in a block that commits on several nodes at once.
+    for node in &nodes {
+        node.run("TRUNCATE seen")?;
+    }
+    nodes[0].run(
+        "SET ROLE alice; BEGIN;
+         INSERT INTO bait (id, v, d) SELECT i, i, i FROM generate_series(101, 160) AS i;
+         SAVEPOINT s; DELETE FROM bait WHERE id = 101; ROLLBACK TO s;
+         COMMIT",
+    )?;
+    nodes[0].run("RESET ROLE")?;
+    assert_all_as(&nodes, "alice")?;
+    assert!(nodes[1].integer("SELECT count(*) FROM seen WHERE place = 'deferred trigger'")? > 0);
+
+    // DDL: the owner's expressions run as the owner, whoever is connected.
+    for node in &nodes {
+        node.run("TRUNCATE seen")?;
+    }
+    nodes[0].run("CREATE INDEX ON bait (public.indexed(v + 1))")?;
+    assert_all_as(&nodes, "mallory")?;
+    assert!(nodes[1].integer("SELECT count(*) FROM seen")? > 0);
+    Ok(())
+}
+
+#[test]
+fn two_users_in_one_transaction_each_act_as_themselves() -> anyhow::Result<()> {
+    let (_cluster, nodes) = with_bait()?;
+    // carol's function runs as carol although alice calls it.
+    for node in &nodes {
+        node.run("CREATE ROLE carol; GRANT CREATE ON SCHEMA public TO carol")?;
+    }
+    nodes[0].run(
+        "SET ROLE mallory; GRANT INSERT ON bait TO carol; SET ROLE carol;
+         CREATE FUNCTION as_carol() RETURNS void LANGUAGE sql SECURITY DEFINER
+             AS 'INSERT INTO public.bait (id, v, d) SELECT i, i, i FROM generate_series(1, 30) AS i';
+         RESET ROLE; SET ROLE alice; BEGIN;
+         SELECT as_carol();
+         INSERT INTO bait (id, v, d) SELECT i, i, i FROM generate_series(31, 60) AS i;
+         COMMIT",
+    )?;
+    nodes[0].run("RESET ROLE")?;
+    for node in &nodes[1..] {
+        let who = node.value("SELECT string_agg(DISTINCT who, ',' ORDER BY who) FROM seen WHERE place = 'check'")?;
+        assert_eq!(who, "alice,carol");
+        let wrong = node.rows("SELECT * FROM seen WHERE after <> who OR broke_out <> '{}'")?;
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
+    let (cluster, nodes) = with_bait()?;
+    let refused = Session::open(&format!(
+        "host=127.0.0.1 port={} user=shardman_node dbname=postgres password=guess",
+        cluster.port(2)
+    ));
+    assert!(refused.is_err(), "the node role logs in with its credential only");
+
+    // We are root or the owner of the files: the credential is ours to read.
+    let data_directory = nodes[1].value("SHOW data_directory")?;
+    let identity = std::fs::read_to_string(format!("{data_directory}/shardman/identity.json"))?;
+    let identity: Value = serde_json::from_str(&identity)?;
+    let credential = identity["credential"].as_str().context("no credential")?;
+    let open = || {
+        Session::open(&format!(
+            "host=127.0.0.1 port={} user=shardman_node dbname=postgres password={credential}",
+            cluster.port(2)
+        ))
+    };
+
+    // Without an effective user it may do nothing.
+    let session = open()?;
+    assert_eq!(session.failure("SELECT * FROM bait")?.code().code(), "42501");
+    assert_eq!(session.failure("SELECT shardman.add_node('host=x')")?.code().code(), "42501");
+
+    // With one it is that user, and neither statement gets it further.
+    session.run("BEGIN; SET shardman.effective_user TO 'alice'")?;
+    assert_eq!(session.value("SELECT current_user")?, "alice");
+    for attempt in [
+        "RESET ROLE",
+        "SET ROLE mallory",
+        "SET SESSION AUTHORIZATION postgres",
+        "DO $$ BEGIN EXECUTE 'SET shardman.effective_user TO ''postgres'''; END $$",
+        "DO $$ BEGIN SET LOCAL shardman.effective_user TO 'postgres'; END $$",
+        "SELECT * FROM pg_authid",
+    ] {
+        session.run("SAVEPOINT s")?;
+        session.failure(attempt)?;
+        session.run("ROLLBACK TO s")?;
+    }
+    session.run("COMMIT")?;
+    // It ends with the transaction, also with a failed one.
+    assert_eq!(session.value("SELECT current_user")?, "shardman_node");
+    session.run("BEGIN; SET shardman.effective_user TO 'alice'")?;
+    session.failure("SELECT 1/0")?;
+    session.run("ROLLBACK")?;
+    assert_eq!(session.value("SELECT current_user")?, "shardman_node");
+    let unknown = session.failure("SET shardman.effective_user TO 'nobody at all'")?;
+    assert_eq!(unknown.code().code(), "42704");
+
+    // For anyone else these are no settings at all.
+    for statement in
+        ["SET shardman.effective_user TO 'alice'", "SET shardman.apply TO '{\"command\":\"lock_ddl\"}'"]
+    {
+        assert_eq!(nodes[1].failure(statement)?.code().code(), "42602", "{statement}");
+    }
+    Ok(())
+}

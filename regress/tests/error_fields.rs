@@ -1,0 +1,74 @@
+//! Every hook of the extension lets PostgreSQL's errors through as they are.
+
+use regress::{Session, TestCluster};
+use tokio_postgres::error::DbError;
+
+/// A unique violation with all that a client may act upon.
+fn assert_complete(error: &DbError, context: &str) {
+    assert_eq!(error.code().code(), "23505", "{error:?}");
+    assert_eq!(error.schema(), Some("public"), "{error:?}");
+    assert_eq!(error.table(), Some("plain"), "{error:?}");
+    assert_eq!(error.constraint(), Some("plain_pkey"), "{error:?}");
+    assert!(error.detail().is_some_and(|detail| detail.contains("already exists")), "{error:?}");
+    let found = error.where_().unwrap_or_default();
+    assert!(found.contains(context), "no \"{context}\" in \"{found}\"");
+}
+
+fn prepare(session: &Session) -> anyhow::Result<()> {
+    session.run(
+        "CREATE TABLE plain (id integer PRIMARY KEY);
+         INSERT INTO plain VALUES (1);
+         CREATE FUNCTION again() RETURNS void LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO plain VALUES (1); END $$;
+         CREATE PROCEDURE once_more() LANGUAGE plpgsql AS $$ BEGIN PERFORM again(); END $$;",
+    )
+}
+
+#[test]
+fn a_unique_violation_keeps_its_fields_and_context_through_every_hook() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let session = cluster.session(1)?;
+    prepare(&session)?;
+    // post_parse_analyze: the statement itself and one inside a function.
+    assert_complete(&session.failure("INSERT INTO plain VALUES (1)")?, "");
+    assert_complete(&session.failure("SELECT again()")?, "PL/pgSQL function again() line 1");
+    // ProcessUtility: DO, CALL, EXECUTE.
+    let in_do = "DO $$ BEGIN PERFORM again(); END $$";
+    assert_complete(&session.failure(in_do)?, "PL/pgSQL function inline_code_block line 1");
+    assert_complete(&session.failure("CALL once_more()")?, "PL/pgSQL function once_more() line 1");
+    session.run("PREPARE p AS INSERT INTO plain VALUES (1)")?;
+    assert_complete(&session.failure("EXECUTE p")?, "");
+    // ProcessUtility around COPY, and around DDL that fails by itself.
+    session.run("CREATE TABLE doubled AS SELECT 1 AS a FROM generate_series(1, 2)")?;
+    let built = session.failure("CREATE UNIQUE INDEX doubled_a ON doubled (a)")?;
+    assert_eq!(built.code().code(), "23505");
+    assert_eq!(built.constraint(), Some("doubled_a"));
+    assert_eq!(built.table(), Some("doubled"));
+    // object_access: a cascade that fires it and then fails.
+    session.run("CREATE TABLE parent (id integer PRIMARY KEY); CREATE TABLE child (id integer REFERENCES parent)")?;
+    let depends = session.failure("DROP TABLE parent")?;
+    assert_eq!(depends.code().code(), "2BP01");
+    assert!(depends.detail().is_some_and(|detail| detail.contains("child_id_fkey")), "{depends:?}");
+    Ok(())
+}
+
+#[test]
+fn a_unique_violation_on_another_node_keeps_its_fields_and_names_the_node() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let session = cluster.session(1)?;
+    session.run(
+        "CREATE TABLE t (id integer PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 2);
+         INSERT INTO t SELECT generate_series(1, 20)",
+    )?;
+    let remote = session.value(
+        "SELECT min(id) FROM t WHERE tableoid::regclass::text LIKE 'shardman_remote.%'",
+    )?;
+    let error = session.failure(&format!("INSERT INTO t VALUES ({remote})"))?;
+    assert_eq!(error.code().code(), "23505");
+    assert_eq!(error.schema(), Some("shardman_data"));
+    assert!(error.table().is_some_and(|table| table.starts_with("shard_")), "{error:?}");
+    assert!(error.constraint().is_some_and(|name| name.ends_with("_pkey")), "{error:?}");
+    assert!(error.detail().is_some_and(|detail| detail.contains("already exists")), "{error:?}");
+    assert!(error.where_().is_some_and(|context| context.contains("node2")), "{error:?}");
+    Ok(())
+}
