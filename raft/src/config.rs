@@ -84,8 +84,8 @@ impl Default for Timing {
     fn default() -> Self {
         Timing {
             heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(1500),
-            election_max: Duration::from_millis(3000),
+            election_min: Duration::from_millis(1000),
+            election_max: Duration::from_millis(1400),
             connect: Duration::from_secs(5),
             call: Duration::from_secs(5),
             snapshot: Duration::from_secs(30),

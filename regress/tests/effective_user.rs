@@ -100,7 +100,8 @@ fn assert_all_as(nodes: &[Session], user: &str) -> anyhow::Result<()> {
 }
 
 #[test]
-fn code_run_by_a_remote_statement_acts_as_the_issuing_user_and_cannot_get_out() -> anyhow::Result<()> {
+fn code_run_by_a_remote_statement_acts_as_the_issuing_user_and_cannot_get_out() -> anyhow::Result<()>
+{
     let (_cluster, nodes) = with_bait()?;
     nodes[0].run(
         "SET ROLE alice;
@@ -110,9 +111,13 @@ fn code_run_by_a_remote_statement_acts_as_the_issuing_user_and_cannot_get_out() 
     nodes[0].run("RESET ROLE")?;
     assert_all_as(&nodes, "alice")?;
     for node in &nodes[1..] {
-        let places = node.value("SELECT string_agg(DISTINCT place, ',' ORDER BY place) FROM seen")?;
+        let places =
+            node.value("SELECT string_agg(DISTINCT place, ',' ORDER BY place) FROM seen")?;
         assert_eq!(places.split(',').collect::<Vec<_>>(), PLACES, "some trap was not sprung");
-        assert_eq!(node.value("SELECT DISTINCT session FROM seen WHERE session <> 'postgres'")?, "shardman_node");
+        assert_eq!(
+            node.value("SELECT DISTINCT session FROM seen WHERE session <> 'postgres'")?,
+            "shardman_node"
+        );
     }
 
     // The same in a block that commits on several nodes at once.
@@ -157,7 +162,9 @@ fn two_users_in_one_transaction_each_act_as_themselves() -> anyhow::Result<()> {
     )?;
     nodes[0].run("RESET ROLE")?;
     for node in &nodes[1..] {
-        let who = node.value("SELECT string_agg(DISTINCT who, ',' ORDER BY who) FROM seen WHERE place = 'check'")?;
+        let who = node.value(
+            "SELECT string_agg(DISTINCT who, ',' ORDER BY who) FROM seen WHERE place = 'check'",
+        )?;
         assert_eq!(who, "alice,carol");
         let wrong = node.rows("SELECT * FROM seen WHERE after <> who OR broke_out <> '{}'")?;
         assert!(wrong.is_empty(), "{wrong:?}");
@@ -217,9 +224,10 @@ fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
     assert_eq!(unknown.code().code(), "42704");
 
     // For anyone else these are no settings at all.
-    for statement in
-        ["SET shardman.effective_user TO 'alice'", "SET shardman.apply TO '{\"command\":\"lock_ddl\"}'"]
-    {
+    for statement in [
+        "SET shardman.effective_user TO 'alice'",
+        "SET shardman.apply TO '{\"command\":\"lock_ddl\"}'",
+    ] {
         assert_eq!(nodes[1].failure(statement)?.code().code(), "42602", "{statement}");
     }
     Ok(())

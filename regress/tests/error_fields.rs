@@ -60,9 +60,8 @@ fn a_unique_violation_on_another_node_keeps_its_fields_and_names_the_node() -> a
         "CREATE TABLE t (id integer PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 2);
          INSERT INTO t SELECT generate_series(1, 20)",
     )?;
-    let remote = session.value(
-        "SELECT min(id) FROM t WHERE tableoid::regclass::text LIKE 'shardman_remote.%'",
-    )?;
+    let remote = session
+        .value("SELECT min(id) FROM t WHERE tableoid::regclass::text LIKE 'shardman_remote.%'")?;
     let error = session.failure(&format!("INSERT INTO t VALUES ({remote})"))?;
     assert_eq!(error.code().code(), "23505");
     assert_eq!(error.schema(), Some("shardman_data"));

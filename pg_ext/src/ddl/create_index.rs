@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 
 use super::fences::relation_of;
 use super::hide::Hidden;
+use super::schema_rights::SchemaRights;
 use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{ActingAs, registry};
@@ -20,6 +21,7 @@ pub struct CreatedIndex {
     parent: pg_sys::Oid,
     is_unique: bool,
     hidden: Option<Hidden>,
+    rights: SchemaRights,
     indexes_before: Vec<pg_sys::Oid>,
 }
 
@@ -46,7 +48,8 @@ pub unsafe fn before(
     lock_ddl()?;
     let hidden = is_unique.then(|| Hidden::hide(parent)).transpose()?;
     let indexes_before = indexes_of(parent)?;
-    let created = CreatedIndex { parent, is_unique, hidden, indexes_before };
+    let rights = SchemaRights::borrow()?;
+    let created = CreatedIndex { parent, is_unique, hidden, rights, indexes_before };
     Ok(Step::Run { statement: std::ptr::null_mut(), finish: Some(Finish::CreateIndex(created)) })
 }
 
@@ -56,6 +59,7 @@ impl CreatedIndex {
     pub fn finish(&self) -> Result<(), Report> {
         // SAFETY: makes the new index visible.
         unsafe { pg_sys::CommandCounterIncrement() };
+        self.rights.give_back()?;
         if let Some(hidden) = &self.hidden {
             hidden.show()?;
         }
@@ -78,7 +82,9 @@ impl CreatedIndex {
 pub fn apply(schema: &str, table: &str, is_unique: bool, statement: &str) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     let hidden = if is_unique { Some(Hidden::hide(find(schema, table)?)?) } else { None };
+    let rights = SchemaRights::borrow()?;
     Spi::run(statement)?;
+    rights.give_back()?;
     hidden.map_or(Ok(()), |hidden| hidden.show())
 }
 

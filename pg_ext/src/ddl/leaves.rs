@@ -3,13 +3,13 @@
 
 use std::ffi::CString;
 
-use cluster::sharding::{TableDefinition, quote_identifier};
+use cluster::sharding::TableDefinition;
 use pgrx::prelude::*;
 
 use super::OwnWork;
 use super::flip::Flip;
-use crate::catalog::{ActingAs, register_table};
-use crate::lists::text;
+use super::schema_rights::SchemaRights;
+use crate::catalog::register_table;
 use crate::membership;
 use crate::report::Report;
 
@@ -53,36 +53,4 @@ fn parent(definition: &TableDefinition) -> Result<pg_sys::Oid, Report> {
         ));
     }
     Ok(rel)
-}
-
-/// CREATE on the schemas of leaves, which nobody has, for the current user and
-/// within this transaction: granted and revoked again before anyone sees it.
-struct SchemaRights {
-    user: Option<String>,
-}
-
-impl SchemaRights {
-    fn borrow() -> Result<Self, Report> {
-        // SAFETY: reads backend state and the syscache.
-        let user = unsafe {
-            let user = pg_sys::GetUserId();
-            (!pg_sys::superuser_arg(user)).then(|| text(pg_sys::GetUserNameFromId(user, false)))
-        };
-        let rights = SchemaRights { user };
-        rights.run("GRANT", "TO")?;
-        Ok(rights)
-    }
-
-    fn give_back(self) -> Result<(), Report> {
-        self.run("REVOKE", "FROM")
-    }
-
-    fn run(&self, verb: &str, preposition: &str) -> Result<(), Report> {
-        let Some(user) = &self.user else { return Ok(()) };
-        let _acting = ActingAs::owner_of_the_catalogs();
-        let user = quote_identifier(user);
-        Ok(Spi::run(&format!(
-            "{verb} CREATE ON SCHEMA shardman_data, shardman_remote {preposition} {user}"
-        ))?)
-    }
 }

@@ -18,6 +18,7 @@ mod lock;
 mod own_work;
 mod receive;
 mod requested;
+mod schema_rights;
 mod step;
 
 pub use before::before_utility;
