@@ -12,6 +12,7 @@ use crate::session::Session;
 
 /// For one call of shardmanctl, which has closer bounds of its own.
 const COMMAND_BOUND_SECONDS: u32 = 240;
+const START_ATTEMPTS: u32 = 3;
 const LOG_LINES_SHOWN: usize = 40;
 
 /// What to start.
@@ -44,6 +45,23 @@ impl TestCluster {
 
     /// What `shape` says.
     pub fn start(shape: &Shape<'_>) -> anyhow::Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::try_start(shape) {
+                // A program that knows nothing of our blocks was faster.
+                Err(error)
+                    if attempt < START_ATTEMPTS
+                        && format!("{error:#}").contains("Address already in use") =>
+                {
+                    eprintln!("trying other ports: {error:#}");
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_start(shape: &Shape<'_>) -> anyhow::Result<Self> {
         let program = places::shardmanctl()?;
         let ports = PortBlock::reserve()?;
         let cluster = Self { program, dir: places::scratch("c")?, ports };
