@@ -1,13 +1,35 @@
-//! stub
+//! How a statement reaches partitions on other nodes: the wrapper
+//! `shardman_fdw`, its driver and its remote transactions.
+//!
+//! Layers, each knowing only the one below: callbacks (`scan`, `modify`,
+//! `analyze`) over `session` (one remote transaction per backend and endpoint)
+//! over `transport` (the wire protocol without blocking). `error::border` is
+//! the only place that raises.
+
+// The macro behind `#[pg_guard] extern` blocks expands to `crate::ffi::…`.
 #[allow(unused_imports)]
 use pgrx::pg_sys::ffi;
+
+mod analyze;
 mod backend;
 mod cluster_map;
 mod compat;
+mod deparse;
 mod error;
+mod explain;
+mod handler;
+mod modify;
 mod options;
+mod placement;
+mod scan;
 pub mod session;
+mod shippable;
 mod transport;
+mod types;
+
 pub use cluster_map::{ClusterMap, Endpoint, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
+pub use handler::handler;
+pub use options::validate_options;
+pub use placement::Placement;
 pub use session::init;

@@ -3,8 +3,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::NodeId;
+use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use fdw::{ClusterMap, Endpoint, Refusal};
 use pgrx::prelude::*;
 

@@ -18,6 +18,7 @@ mod peers;
 mod report;
 mod settings;
 mod worker;
+mod wrapper;
 
 ::pgrx::pg_module_magic!();
 

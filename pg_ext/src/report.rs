@@ -1,8 +1,8 @@
 //! Errors as values until the border: a [`Report`] is what PostgreSQL's error
 //! style guide asks for, and [`Report::raise`] is where it becomes one.
 
-use pgrx::prelude::*;
 use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
 
 /// A complete refusal or failure.
 #[derive(Clone, Debug)]
@@ -87,6 +87,12 @@ impl From<fdw::Error> for Report {
             hint: report.hint(),
             remote: Some(Box::new(error)),
         }
+    }
+}
+
+impl From<fdw::Refusal> for Report {
+    fn from(refusal: fdw::Refusal) -> Self {
+        fdw::Error::from(refusal).into()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::session::Session;
 
 /// For one call of shardmanctl, which has closer bounds of its own.
 const COMMAND_BOUND_SECONDS: u32 = 240;
+const START_ATTEMPTS: u32 = 3;
 const LOG_LINES_SHOWN: usize = 40;
 
 /// What to start.
@@ -44,6 +45,23 @@ impl TestCluster {
 
     /// What `shape` says.
     pub fn start(shape: &Shape<'_>) -> anyhow::Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::try_start(shape) {
+                // A program that knows nothing of our blocks was faster.
+                Err(error)
+                    if attempt < START_ATTEMPTS
+                        && format!("{error:#}").contains("Address already in use") =>
+                {
+                    eprintln!("trying other ports: {error:#}");
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_start(shape: &Shape<'_>) -> anyhow::Result<Self> {
         let program = places::shardmanctl()?;
         let ports = PortBlock::reserve()?;
         let cluster = Self { program, dir: places::scratch("c")?, ports };
@@ -153,23 +171,53 @@ impl TestCluster {
         Ok(found.with_context(|| format!("there is no node {node}"))?[field].clone())
     }
 
-    fn show_logs(&self) {
-        let Ok(entries) = self.dir.read_dir() else { return };
-        let logs = entries.flatten().map(|entry| entry.path());
-        for log in logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-            eprintln!("--- end of {}\n{}", log.display(), shown.join("\n"));
+    /// The servers' logs, by name.
+    fn logs(&self) -> Vec<(String, String)> {
+        let Ok(entries) = self.dir.read_dir() else { return Vec::new() };
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .map(|path| {
+                let text = std::fs::read(&path).unwrap_or_default();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                (name, String::from_utf8_lossy(&text).into_owned())
+            })
+            .collect()
+    }
+
+    /// Keeps the logs in `SHARDMAN_TEST_LOGS`, if that is set: the cluster's
+    /// directory goes, and a failure may be understood only later.
+    fn save_logs(&self, logs: &[(String, String)]) {
+        let Some(place) = std::env::var_os("SHARDMAN_TEST_LOGS") else { return };
+        let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
+        let place = PathBuf::from(place).join(format!("{test}-{}", self.ports.base()));
+        let saved = std::fs::create_dir_all(&place).and_then(|()| {
+            logs.iter().try_for_each(|(name, text)| std::fs::write(place.join(name), text))
+        });
+        if let Err(error) = saved {
+            eprintln!("could not keep logs in {}: {error}", place.display());
         }
     }
 }
 
+/// Signs of a server process that crashed by itself. A server that a test
+/// kills has no time to write such a line.
+fn crash_in(log: &str) -> Option<&str> {
+    log.lines().find(|line| line.contains("was terminated by signal") || line.contains("PANIC:  "))
+}
+
 impl Drop for TestCluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.show_logs();
+        let logs = self.logs();
+        self.save_logs(&logs);
+        let is_panicking = std::thread::panicking();
+        if is_panicking {
+            for (name, text) in &logs {
+                let lines: Vec<&str> = text.lines().collect();
+                let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+                eprintln!("--- end of {name}\n{}", shown.join("\n"));
+            }
         }
         if std::env::var_os("SHARDMAN_TEST_KEEP").is_some() {
             eprintln!("kept: {}", self.dir.display());
@@ -180,5 +228,25 @@ impl Drop for TestCluster {
         {
             eprintln!("could not clean up {}: {error:#}", self.dir.display());
         }
+        // Whatever the test was about, no server may crash under it.
+        for (name, text) in &logs {
+            if let Some(line) = crash_in(text)
+                && !is_panicking
+            {
+                panic!("a server crashed, says {name}: {line}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crashes_are_told_from_ordinary_errors() {
+        let crash = "x [1] LOG:  server process (PID 7) was terminated by signal 11: Segmentation";
+        assert_eq!(crash_in(&format!("first\n{crash}\nlast")), Some(crash));
+        assert!(crash_in("FATAL:  terminating connection due to administrator command").is_none());
     }
 }

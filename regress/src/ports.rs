@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, bail};
+use nix::unistd::Uid;
 
 /// Below the range from which the kernel takes ports for clients.
 const FIRST_PORT: u16 = 21000;
@@ -22,7 +23,7 @@ pub struct PortBlock {
 impl PortBlock {
     /// The first block that nobody holds and where nobody listens.
     pub fn reserve() -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join("shardman-test-ports");
+        let dir = std::env::temp_dir().join(format!("shardman-test-ports-{}", Uid::effective()));
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("could not make {}", dir.display()))?;
         for block in 0..BLOCKS {

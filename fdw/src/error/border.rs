@@ -53,7 +53,7 @@ pub fn emit(report: &Report) {
     // SAFETY: a level below ERROR returns; strings live in the current context.
     unsafe {
         let edata = error_data(report);
-        if (*edata).elevel < pgrx::PgLogLevel::ERROR as i32 {
+        if (*edata).elevel < pg_sys::PGERROR as i32 {
             pg_sys::ThrowErrorData(edata);
         }
     }
@@ -85,7 +85,7 @@ unsafe fn throw(edata: *mut pg_sys::ErrorData) -> ! {
     unsafe {
         if edata.is_null() {
             let mut bare: pg_sys::ErrorData = std::mem::zeroed();
-            bare.elevel = pgrx::PgLogLevel::ERROR as i32;
+            bare.elevel = pg_sys::PGERROR as i32;
             bare.sqlerrcode = super::SqlState::INTERNAL.packed();
             bare.message = c"out of memory while reporting an error".as_ptr().cast_mut();
             raw::ThrowErrorData(&raw mut bare);
@@ -102,8 +102,7 @@ unsafe fn throw(edata: *mut pg_sys::ErrorData) -> ! {
 unsafe fn error_data(report: &Report) -> *mut pg_sys::ErrorData {
     // SAFETY: fresh zeroed memory of the right size; each string is a palloc'd copy.
     unsafe {
-        let edata: *mut pg_sys::ErrorData =
-            pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast();
+        let edata: *mut pg_sys::ErrorData = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast();
         let optional = |s: &Option<Vec<u8>>| s.as_ref().map_or(null_mut(), |s| c_string(s));
         (*edata).elevel = report.level;
         (*edata).sqlerrcode = report.sqlstate;

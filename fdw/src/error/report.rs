@@ -20,7 +20,7 @@ pub struct Report {
     pub(super) constraint: Option<Vec<u8>>,
 }
 
-const ERROR: i32 = pgrx::PgLogLevel::ERROR as i32;
+const ERROR: i32 = pgrx::pg_sys::PGERROR as i32;
 
 impl Report {
     /// PostgreSQL's packed SQLSTATE.

@@ -66,8 +66,7 @@ impl Remote {
                 }
             }
         }
-        let request =
-            Request { statement: &statement, parameters: &wire, portal: "", max_rows: 0 };
+        let request = Request { statement: &statement, parameters: &wire, portal: "", max_rows: 0 };
         let ticket = self.slot.send(&request)?;
         Ok(collect(&self.slot, ticket, sql)?.rows.to_text())
     }

@@ -2,7 +2,7 @@
 //! with an xid an error there is a PANIC: their bodies run `quietly`.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
@@ -74,9 +74,9 @@ fn refuse_prepare() -> Result<(), crate::error::Error> {
     if registry::participants().is_empty() {
         return Ok(());
     }
-    Err(Refusal::not_supported(
-        "cannot PREPARE a transaction that has used tables of other nodes",
-    )
-    .with_hint("COMMIT it: a transaction over several nodes is committed in two phases by itself.")
-    .into())
+    Err(Refusal::not_supported("cannot PREPARE a transaction that has used tables of other nodes")
+        .with_hint(
+            "COMMIT it: a transaction over several nodes is committed in two phases by itself.",
+        )
+        .into())
 }

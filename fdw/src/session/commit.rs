@@ -198,7 +198,8 @@ pub fn after_commit() -> Result<(), Error> {
 }
 
 fn left_in_doubt(node: &str, gid: &str, error: Error) {
-    let message = format!("transaction \"{gid}\" is committed but still prepared on node \"{node}\"");
+    let message =
+        format!("transaction \"{gid}\" is committed but still prepared on node \"{node}\"");
     let mut report = Report::warning(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, message)
         .with_hint("Recovery finishes it; until then its rows stay locked and unseen there.");
     if let Error::ConnectionLost { reason, .. } = error {
@@ -235,8 +236,10 @@ pub fn after_abort() -> Result<(), Error> {
                 "transaction \"{gid}\" may still be prepared on node \"{}\" and is to be rolled back",
                 session.name
             );
-            emit(&Report::warning(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, message)
-                .with_detail(reason.to_string()));
+            emit(
+                &Report::warning(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, message)
+                    .with_detail(reason.to_string()),
+            );
         }
         if session.connection.lost().is_some() {
             session.discard();

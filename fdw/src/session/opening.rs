@@ -149,9 +149,12 @@ fn startup(dbname: &str, application: &str, search_path: Option<&str>) -> Vec<(S
 impl Destination {
     /// Resolves the address and begins.
     pub fn start(self) -> Result<Attempt, Error> {
-        let opening = Opening::start(self.parameters.clone()).map_err(|e| {
-            Error::CouldNotConnect { node: self.name.to_string(), reason: e.to_string(), error: None }
-        })?;
+        let opening =
+            Opening::start(self.parameters.clone()).map_err(|e| Error::CouldNotConnect {
+                node: self.name.to_string(),
+                reason: e.to_string(),
+                error: None,
+            })?;
         Ok(Attempt { destination: self, opening })
     }
 }

@@ -12,19 +12,27 @@ use crate::error::Refusal;
 /// the leaves' schema followed by the sender's path.
 pub fn default_opening_statements() -> Result<String, Refusal> {
     // SAFETY: guarded calls that return palloc'd or static C strings.
-    let (user, path) = unsafe {
-        let user = text_of(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false));
-        let path = pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false);
-        (user, text_of(path))
-    };
-    let mut schemas = vec!["'shardman_data'".to_string()];
-    schemas.extend(split(&path).iter().filter(|s| !s.is_empty()).map(|s| quote_literal(s)));
-    schemas.push("'pg_temp'".to_string());
+    let user = unsafe { text_of(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
     Ok(format!(
         "SET shardman.effective_user = {}; SET search_path = {}",
         quote_literal(&user),
-        schemas.join(", ")
+        search_path("shardman_data")
     ))
+}
+
+/// `first`, the sender's search path, and pg_temp, as a list of quoted names
+/// that both SET and a setting's text take. Remote SQL is printed under the
+/// same path with `shardman_remote` as its first, so that names mean the same.
+pub fn search_path(first: &str) -> String {
+    // SAFETY: guarded call that returns a static C string.
+    let path = unsafe { text_of(pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false)) };
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let mut schemas = vec![quoted(first)];
+    schemas.extend(
+        split(&path).iter().filter(|s| !s.is_empty() && *s != "pg_temp").map(|s| quoted(s)),
+    );
+    schemas.push("pg_temp".to_string());
+    schemas.join(", ")
 }
 
 /// The names of a search path; taken apart and quoted again because a

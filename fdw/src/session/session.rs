@@ -247,10 +247,8 @@ impl Session {
         let portals = std::mem::take(&mut self.closed_portals);
         let statements = self.statements.take_stale();
         let output = self.connection.output();
-        let result = portals
-            .iter()
-            .try_for_each(|p| frontend::close(b'P', p, output))
-            .and_then(|()| {
+        let result =
+            portals.iter().try_for_each(|p| frontend::close(b'P', p, output)).and_then(|()| {
                 statements.iter().try_for_each(|s| frontend::close(b'S', &format!("s{s}"), output))
             });
         result.map_err(|e| self.not_sendable(&e))

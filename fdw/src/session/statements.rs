@@ -22,7 +22,7 @@ pub struct Statement {
 impl Statement {
     /// For messages.
     pub fn text(&self) -> String {
-        const LONGEST: usize = 1000;
+        const LONGEST: usize = 500;
         let text = String::from_utf8_lossy(&self.sql);
         match text.char_indices().nth(LONGEST) {
             Some((at, _)) => format!("{} …", &text[..at]),
@@ -89,8 +89,7 @@ impl StatementCache {
             self.stale.push(entry.name);
         }
         if self.entries.len() >= CAPACITY
-            && let Some(oldest) =
-                (0..self.entries.len()).min_by_key(|i| self.entries[*i].used)
+            && let Some(oldest) = (0..self.entries.len()).min_by_key(|i| self.entries[*i].used)
         {
             let entry = self.entries.swap_remove(oldest);
             self.stale.push(entry.name);

@@ -21,8 +21,7 @@ impl Address {
         if host.starts_with('/') {
             return Ok(vec![Address::Unix(PathBuf::from(format!("{host}/.s.PGSQL.{port}")))]);
         }
-        let found: Vec<Address> =
-            (host, port).to_socket_addrs()?.map(Address::Tcp).collect();
+        let found: Vec<Address> = (host, port).to_socket_addrs()?.map(Address::Tcp).collect();
         if found.is_empty() {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::NotFound,

@@ -233,8 +233,7 @@ impl Attempt {
                 if !known {
                     return Err(Failure::Other("the server offers no known SASL mechanism".into()));
                 }
-                let scram =
-                    ScramSha256::new(password()?.as_bytes(), ChannelBinding::unsupported());
+                let scram = ScramSha256::new(password()?.as_bytes(), ChannelBinding::unsupported());
                 frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.output)?;
                 self.scram = Some(scram);
                 self.asked_for_password = true;

@@ -46,9 +46,7 @@ impl RowBuffer {
         let mut rows = Vec::with_capacity(self.rows);
         while let Some(body) = self.next_row(&mut position) {
             rows.push(
-                fields(body)
-                    .map(|f| f.map(|b| String::from_utf8_lossy(b).into_owned()))
-                    .collect(),
+                fields(body).map(|f| f.map(|b| String::from_utf8_lossy(b).into_owned())).collect(),
             );
         }
         rows

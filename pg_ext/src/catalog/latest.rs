@@ -12,10 +12,7 @@ use crate::report::Report;
 
 /// The rows of a query on the catalogue `source`, every value as text. The
 /// query must use qualified names only: the user's search_path is in force.
-pub fn read_latest(
-    source: pg_sys::Oid,
-    query: &str,
-) -> Result<Vec<Vec<Option<String>>>, Report> {
+pub fn read_latest(source: pg_sys::Oid, query: &str) -> Result<Vec<Vec<Option<String>>>, Report> {
     let failed = |what: &str| {
         Report::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "could not read the shardman catalogs")
             .detail(format!("{what} failed."))

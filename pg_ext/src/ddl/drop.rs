@@ -148,7 +148,10 @@ pub fn before_drop(rel: pg_sys::Oid) -> Result<(), Report> {
     match table {
         Some(table) if !is_permitted(table) => Err(Report::new(
             PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            format!("cannot drop sharded table {} together with another object", qualified_name(table)),
+            format!(
+                "cannot drop sharded table {} together with another object",
+                qualified_name(table)
+            ),
         )
         .detail("It exists on every node, and the statement would drop it on this one only.")
         .hint("Drop it with DROP TABLE first.")),

@@ -1,8 +1,8 @@
 //! Which types can be distributed by: every node must hash a value alike.
 #![allow(unsafe_code)]
 
-use pgrx::prelude::*;
 use pgrx::PgTupleDesc;
+use pgrx::prelude::*;
 
 use crate::lists::text;
 use crate::report::Report;

@@ -59,9 +59,7 @@ impl From<OptionError> for Report {
             OptionError::NumParts(_) => {
                 invalid.detail("The number of partitions must be between 1 and 1024.")
             }
-            OptionError::Duplicate(_) => {
-                invalid.code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR)
-            }
+            OptionError::Duplicate(_) => invalid.code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use pgrx::prelude::*;
 use pgrx::PgMemoryContexts;
+use pgrx::prelude::*;
 
 use crate::ddl::{self, Finish, Step};
 

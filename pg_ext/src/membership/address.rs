@@ -61,7 +61,8 @@ impl Address {
 
     /// What the metadata log keeps: no user, no secret.
     pub fn without_user(&self) -> String {
-        let quoted = |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+        let quoted =
+            |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
         let plain = |value: &str| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
             if !value.is_empty() && value.chars().all(is_plain) {

@@ -232,9 +232,9 @@ fn propose(command: MetadataCommand) -> Result<(), Report> {
 
 fn refused(refusal: &Refusal) -> Report {
     let code = match refusal {
-        Refusal::AlreadyMember { .. } | Refusal::AddressTaken { .. } | Refusal::NameTaken { .. } => {
-            PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT
-        }
+        Refusal::AlreadyMember { .. }
+        | Refusal::AddressTaken { .. }
+        | Refusal::NameTaken { .. } => PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT,
         Refusal::UnknownNode { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
         _ => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
     };

@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use raft::{FrameReader, RaftError, Request, Response, SOCKET_NAME, decode_response, encode_request};
+use raft::{
+    FrameReader, RaftError, Request, Response, SOCKET_NAME, decode_response, encode_request,
+};
 
 use crate::membership;
 use crate::report::Report;
@@ -140,9 +142,10 @@ impl From<RaftError> for Report {
                 ERRCODE_CANNOT_CONNECT_NOW,
                 "A majority of the voters must be up and reach each other. Try again.",
             ),
-            RaftError::Timeout { .. } => {
-                (ERRCODE_CANNOT_CONNECT_NOW, "Look at shardman.raft_status on every node, and try again.")
-            }
+            RaftError::Timeout { .. } => (
+                ERRCODE_CANNOT_CONNECT_NOW,
+                "Look at shardman.raft_status on every node, and try again.",
+            ),
             RaftError::OutcomeUnknown => (
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
                 "Look at shardman.nodes before trying again.",

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
+};
 use pgrx::prelude::*;
 use raft::{Event, Level};
 
@@ -94,7 +96,8 @@ fn wait(wake_up: &WakeUp, timeout_ms: Option<i64>) {
     // SAFETY: MyLatch is this process's latch, the socket stays open during
     // the call.
     unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let events =
+            pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
         let events = match timeout_ms {
             Some(_) => events | pg_sys::WL_TIMEOUT,
             None => events,

@@ -26,16 +26,13 @@ pub fn form(cluster: &mut Cluster, output: Output, timeout: Duration) -> anyhow:
                 continue;
             }
             let number = node.number;
-            let id = match join(cluster, index, output, deadline).await {
-                Ok(id) => id,
-                Err(error) => {
-                    let tail = cluster.server(node).log_tail();
-                    // A wrapped error keeps its kind, and so the exit code.
-                    return Err(error
-                        .context(format!("the log of node {number} ends with\n{tail}"))
-                        .context(format!("node {number} did not become a member")));
-                }
-            };
+            let joined = join(cluster, index, output, deadline).await;
+            let id = joined.with_context(|| {
+                // Before the error, which is the last thing a person reads.
+                let tail = cluster.server(node).log_tail();
+                eprintln!("the log of node {number} ends with\n{tail}");
+                format!("node {number} did not become a member")
+            })?;
             cluster.state.nodes[index].member_id = Some(id);
             cluster.state.save(&cluster.dir)?;
         }
@@ -96,17 +93,18 @@ async fn wait_until_all_are_active(
 ) -> anyhow::Result<()> {
     let expected = i64::try_from(cluster.state.nodes.len()).context("too many nodes")?;
     loop {
-        let seen = active_nodes(node).await;
-        if matches!(seen, Ok(count) if count == expected) {
+        let seen = view_of(node).await;
+        if matches!(seen, Ok((count, true)) if count == expected) {
             return Ok(());
         }
         if Instant::now() >= deadline {
             let tail = cluster.server(node).log_tail();
             let number = node.number;
             match seen {
-                Ok(count) => bail!(
-                    "node {number} sees {count} of {expected} nodes as active; its log ends \
-                     with\n{tail}"
+                Ok((count, knows_leader)) => bail!(
+                    "node {number} sees {count} of {expected} nodes as active and {} leader; its \
+                     log ends with\n{tail}",
+                    if knows_leader { "a" } else { "no" }
                 ),
                 Err(error) => {
                     bail!("node {number} does not answer: {error:#}; its log ends with\n{tail}")
@@ -117,13 +115,18 @@ async fn wait_until_all_are_active(
     }
 }
 
-/// How many nodes are active in the eyes of `node`.
-async fn active_nodes(node: &Node) -> anyhow::Result<i64> {
+/// How many nodes are active in the eyes of `node`, and whether it knows a
+/// leader: without one, no metadata could change yet.
+async fn view_of(node: &Node) -> anyhow::Result<(i64, bool)> {
     let client = session(node).await?;
-    let statement = "SELECT count(*) FROM shardman.nodes WHERE state = 'active'";
+    let statement = "SELECT count(*) FILTER (WHERE state = 'active'), \
+         (SELECT count(leader) > 0 FROM shardman.raft_status) FROM shardman.nodes";
     let query = client.query_one(statement, &[]);
     let row = bounded(Instant::now() + CONNECT_BOUND, statement, query).await?;
-    row.try_get(0).context("the count is not an integer")
+    Ok((
+        row.try_get(0).context("the count is not an integer")?,
+        row.try_get(1).context("whether there is a leader is not a boolean")?,
+    ))
 }
 
 async fn session(node: &Node) -> anyhow::Result<Client> {

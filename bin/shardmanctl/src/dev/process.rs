@@ -106,13 +106,18 @@ impl Processes {
         let deadline = Instant::now() + SIGNAL_BOUND;
         // Frozen first: none of them sees another one die.
         let count = self.freeze()?;
+        let mut doomed: Vec<Process> = Vec::new();
         loop {
-            let processes = self.list()?;
-            if processes.is_empty() {
-                break;
+            // One that is on its way out is no longer found by its program and
+            // directory, but may hold its sockets still: remember it.
+            for process in self.list()? {
+                send(&process, Signal::SIGKILL)?;
+                if !doomed.iter().any(|known| known.pid == process.pid) {
+                    doomed.push(process);
+                }
             }
-            for process in &processes {
-                send(process, Signal::SIGKILL)?;
+            if !doomed.iter().any(is_alive) {
+                break;
             }
             self.pace(deadline, "die")?;
         }
@@ -223,11 +228,15 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     })
 }
 
+/// Whether this very process, not a later one with its pid, is there.
+fn is_alive(process: &Process) -> bool {
+    read_process(process.pid)
+        .is_some_and(|now| now.start_time == process.start_time && !is_dead(&now))
+}
+
 /// Sends `signal` unless the process has ended meanwhile.
 fn send(process: &Process, signal: Signal) -> anyhow::Result<()> {
-    let is_same = read_process(process.pid)
-        .is_some_and(|now| now.start_time == process.start_time && !is_dead(&now));
-    if !is_same {
+    if !is_alive(process) {
         return Ok(());
     }
     match kill(Pid::from_raw(process.pid), signal) {

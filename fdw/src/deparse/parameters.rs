@@ -1,0 +1,71 @@
+//! Parameters of remote SQL: each Param of the plan becomes `$n`, in order of
+//! first appearance.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::{Node, NodeTag};
+
+/// The plan's expressions behind `$1`, `$2`, …
+pub struct Parameters {
+    found: *mut pg_sys::List,
+}
+
+impl Parameters {
+    /// None yet.
+    pub fn new() -> Parameters {
+        Parameters { found: std::ptr::null_mut() }
+    }
+
+    /// A copy of an expression with its Params numbered for the remote side.
+    ///
+    /// # Safety
+    /// `expression` is a valid expression tree.
+    pub unsafe fn number(&mut self, expression: *mut Node) -> *mut Node {
+        // SAFETY: the mutator gets `self` back as its context and copies what
+        // it changes.
+        unsafe { mutate(expression, (self as *mut Parameters).cast()) }
+    }
+
+    /// The expressions, for `fdw_exprs`.
+    pub fn into_list(self) -> *mut pg_sys::List {
+        self.found
+    }
+
+    unsafe fn position(&mut self, parameter: *mut pg_sys::Param) -> i32 {
+        // SAFETY: guarded calls on valid nodes.
+        unsafe {
+            for (i, known) in crate::backend::cells::<Node>(self.found).enumerate() {
+                if pg_sys::equal(known.cast(), parameter.cast()) {
+                    return i as i32 + 1;
+                }
+            }
+            self.found = pg_sys::lappend(self.found, pg_sys::copyObjectImpl(parameter.cast()));
+            (*self.found).length
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn mutate(node: *mut Node, context: *mut c_void) -> *mut Node {
+    if node.is_null() {
+        return node;
+    }
+    // SAFETY: casts follow the tag; `context` is the Parameters of `number`.
+    unsafe {
+        if (*node).type_ == NodeTag::T_Param {
+            let parameters = &mut *context.cast::<Parameters>();
+            let number = parameters.position(node.cast());
+            let copy: *mut pg_sys::Param = pg_sys::copyObjectImpl(node.cast()).cast();
+            (*copy).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
+            (*copy).paramid = number;
+            return copy.cast();
+        }
+        // The C prototype leaves the mutator's arguments open.
+        type Open = unsafe extern "C-unwind" fn() -> *mut Node;
+        let mutator: unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> *mut Node = mutate;
+        let mutator: Open = std::mem::transmute(mutator);
+        pg_sys::expression_tree_mutator(node, Some(mutator), context)
+    }
+}

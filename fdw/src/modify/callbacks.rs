@@ -1,0 +1,102 @@
+//! The executor's calls, as plain-old frames.
+#![allow(unsafe_code)]
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::{EState, List, ModifyTableState, ResultRelInfo, TupleTableSlot};
+
+use super::state::ModifyState;
+use super::{insert as inserting, update as updating};
+use crate::error::callback;
+
+/// BeginForeignModify.
+pub unsafe extern "C-unwind" fn begin_modify(
+    node: *mut ModifyTableState,
+    info: *mut ResultRelInfo,
+    private: *mut List,
+    _subplan: i32,
+    flags: i32,
+) {
+    if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
+        return;
+    }
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| updating::begin(node, info, private)) }
+}
+
+/// BeginForeignInsert.
+pub unsafe extern "C-unwind" fn begin_insert(
+    node: *mut ModifyTableState,
+    info: *mut ResultRelInfo,
+) {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| inserting::begin(node, info)) }
+}
+
+/// ExecForeignInsert.
+pub unsafe extern "C-unwind" fn insert(
+    _estate: *mut EState,
+    info: *mut ResultRelInfo,
+    slot: *mut TupleTableSlot,
+    _plan_slot: *mut TupleTableSlot,
+) -> *mut TupleTableSlot {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| inserting::one(info, slot)) }
+}
+
+/// ExecForeignBatchInsert.
+pub unsafe extern "C-unwind" fn batch_insert(
+    _estate: *mut EState,
+    info: *mut ResultRelInfo,
+    slots: *mut *mut TupleTableSlot,
+    _plan_slots: *mut *mut TupleTableSlot,
+    count: *mut i32,
+) -> *mut *mut TupleTableSlot {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe {
+        let inserted = callback(|| inserting::batch(info, slots, *count as usize));
+        *count = inserted as i32;
+    }
+    slots
+}
+
+/// GetForeignModifyBatchSize.
+pub unsafe extern "C-unwind" fn batch_size(info: *mut ResultRelInfo) -> i32 {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| Ok(inserting::batch_size(info) as i32)) }
+}
+
+/// ExecForeignUpdate.
+pub unsafe extern "C-unwind" fn update(
+    _estate: *mut EState,
+    info: *mut ResultRelInfo,
+    slot: *mut TupleTableSlot,
+    plan_slot: *mut TupleTableSlot,
+) -> *mut TupleTableSlot {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| updating::one(info, slot, plan_slot)) }
+}
+
+/// ExecForeignDelete.
+pub unsafe extern "C-unwind" fn delete(
+    _estate: *mut EState,
+    info: *mut ResultRelInfo,
+    slot: *mut TupleTableSlot,
+    plan_slot: *mut TupleTableSlot,
+) -> *mut TupleTableSlot {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe { callback(|| updating::one(info, slot, plan_slot)) }
+}
+
+/// EndForeignModify: nothing is on its way then.
+pub unsafe extern "C-unwind" fn end_modify(_estate: *mut EState, _info: *mut ResultRelInfo) {}
+
+/// EndForeignInsert: the last batch of COPY.
+pub unsafe extern "C-unwind" fn end_insert(_estate: *mut EState, info: *mut ResultRelInfo) {
+    // SAFETY: called by the executor; no destructor here.
+    unsafe {
+        callback(|| match ModifyState::of(info) {
+            Some(state) => state.flush_buffer(),
+            None => Ok(()),
+        })
+    }
+}

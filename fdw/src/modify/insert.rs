@@ -1,0 +1,169 @@
+//! INSERT: by ModifyTable, by tuple routing, and by COPY.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::CmdType;
+
+use super::columns::looked_at;
+use super::plan::conflict_action;
+use super::private::ModifyPrivate;
+use super::state::{ModifyState, Shape};
+use crate::backend::attributes;
+use crate::error::{Error, Refusal};
+
+/// BeginForeignInsert: a row will be routed here, or COPY begins.
+///
+/// # Safety
+/// The executor's pointers.
+pub unsafe fn begin(
+    node: *mut pg_sys::ModifyTableState,
+    info: *mut pg_sys::ResultRelInfo,
+) -> Result<(), Error> {
+    // SAFETY: per the contract; guarded calls.
+    unsafe {
+        let plan: *mut pg_sys::ModifyTable = (*node).ps.plan.cast();
+        let estate = (*node).ps.state;
+        let moves = !plan.is_null() && (*plan).operation == CmdType::CMD_UPDATE;
+        if moves && ((*info).ri_usesFdwDirectModify || !(*info).ri_FdwState.is_null()) {
+            return Err(Refusal::not_supported(
+                "cannot move a row to a partition on another node that the same UPDATE changes",
+            )
+            .with_detail("The moved row could be found and changed a second time.")
+            .with_hint("Delete the row with RETURNING and insert it: WITH moved AS (DELETE … RETURNING …) INSERT INTO … SELECT … FROM moved.")
+            .into());
+        }
+        let root = if (*info).ri_RootResultRelInfo.is_null() {
+            info
+        } else {
+            (*info).ri_RootResultRelInfo
+        };
+        let does_nothing_on_conflict = if plan.is_null() {
+            false
+        } else {
+            conflict_action((*plan).onConflictAction, (*plan).arbiterIndexes)?
+        };
+        let relation = (*info).ri_RelationDesc;
+        let all = attributes((*relation).rd_att);
+        let triggers = (*info).ri_TrigDesc.as_ref();
+        let after_row = triggers.is_some_and(|t| t.trig_insert_after_row);
+        let before_row = triggers.is_some_and(|t| t.trig_insert_before_row);
+        let looks = [(*info).ri_returningList, (*info).ri_WithCheckOptions];
+        let mut varnos = vec![(*root).ri_RangeTableIndex, (*info).ri_RangeTableIndex];
+        if !plan.is_null() && !(*node).resultRelInfo.is_null() {
+            varnos.push((*(*node).resultRelInfo).ri_RangeTableIndex);
+        }
+        varnos.retain(|v| *v != 0);
+        let returning = looked_at(&looks, &varnos, &all, after_row && !plan.is_null());
+        // A statement trigger of COPY runs before EndForeignInsert.
+        let root_triggers = (*root).ri_TrigDesc.as_ref();
+        let is_buffered = plan.is_null()
+            && !after_row
+            && !before_row
+            && (*info).ri_WithCheckOptions.is_null()
+            && (*node).mt_transition_capture.is_null()
+            && !root_triggers.is_some_and(|t| t.trig_insert_after_statement);
+        let index = if (*info).ri_RangeTableIndex != 0 {
+            (*info).ri_RangeTableIndex
+        } else {
+            (*root).ri_RangeTableIndex
+        };
+        let rte = if index == 0 {
+            // COPY into a partitioned table made without a range table entry.
+            null_mut()
+        } else {
+            pg_sys::list_nth((*estate).es_range_table, index as i32 - 1)
+        };
+        let zero: pg_sys::RangeTblEntry = std::mem::zeroed();
+        let state = ModifyState::create(Shape {
+            operation: CmdType::CMD_INSERT,
+            private: ModifyPrivate {
+                targets: all.iter().map(|a| i32::from(a.number)).collect(),
+                returning,
+                does_nothing_on_conflict,
+            },
+            relation,
+            rte: if rte.is_null() { &raw const zero } else { rte.cast() },
+            ctid: None,
+            context: (*estate).es_query_cxt,
+            is_buffered,
+        })?;
+        (*info).ri_FdwState = state.cast();
+    }
+    Ok(())
+}
+
+/// One row. Null if the remote side left it out.
+///
+/// # Safety
+/// The executor's pointers.
+pub unsafe fn one(
+    info: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> Result<*mut pg_sys::TupleTableSlot, Error> {
+    // SAFETY: per the contract.
+    unsafe {
+        let state = state(info)?;
+        if state.buffer.is_some() {
+            state.buffer_row(slot)?;
+            return Ok(slot);
+        }
+        state.compose(slot, null_mut())?;
+        let reply = state.execute(1)?;
+        match &mut state.returning {
+            Some(returning) => {
+                let came = returning.store(&reply.rows, slot)?;
+                Ok(if came { slot } else { null_mut() })
+            }
+            None => Ok(if reply.affected() > 0 { slot } else { null_mut() }),
+        }
+    }
+}
+
+/// Several rows without RETURNING; the number that were inserted.
+///
+/// # Safety
+/// The executor's pointers; `slots` has `count` entries.
+pub unsafe fn batch(
+    info: *mut pg_sys::ResultRelInfo,
+    slots: *mut *mut pg_sys::TupleTableSlot,
+    count: usize,
+) -> Result<u64, Error> {
+    // SAFETY: per the contract.
+    unsafe {
+        let state = state(info)?;
+        for i in 0..count {
+            state.compose(*slots.add(i), null_mut())?;
+        }
+        Ok(state.execute(count)?.affected())
+    }
+}
+
+/// How many rows the executor may hand over at once.
+///
+/// # Safety
+/// The executor's pointers.
+pub unsafe fn batch_size(info: *mut pg_sys::ResultRelInfo) -> usize {
+    // SAFETY: per the contract.
+    unsafe {
+        let triggers = (*info).ri_TrigDesc.as_ref();
+        let per_row = !(*info).ri_projectReturning.is_null()
+            || !(*info).ri_WithCheckOptions.is_null()
+            || triggers.is_some_and(|t| t.trig_insert_before_row || t.trig_insert_after_row);
+        if per_row {
+            return 1;
+        }
+        match ModifyState::of(info) {
+            Some(state) if state.returning.is_some() => 1,
+            Some(state) => state.batch_size,
+            None => super::state::batch_size((*(*info).ri_RelationDesc).rd_id, 1),
+        }
+    }
+}
+
+unsafe fn state<'a>(info: *mut pg_sys::ResultRelInfo) -> Result<&'a mut ModifyState, Error> {
+    // SAFETY: the executor's pointer.
+    unsafe { ModifyState::of(info) }
+        .ok_or_else(|| Refusal::internal("a foreign insert was not begun").into())
+}

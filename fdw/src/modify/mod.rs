@@ -1,0 +1,22 @@
+//! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables. To come, a
+//! file each: direct modification, ON CONFLICT DO UPDATE, COPY BINARY.
+
+mod buffer;
+mod callbacks;
+mod columns;
+mod explain;
+mod insert;
+mod plan;
+mod private;
+mod returning;
+mod state;
+mod truncate;
+mod update;
+
+pub use callbacks::{
+    batch_insert, batch_size, begin_insert, begin_modify, delete, end_insert, end_modify, insert,
+    update,
+};
+pub use explain::explain_modify;
+pub use plan::{add_update_targets, is_updatable, plan_modify};
+pub use truncate::truncate;

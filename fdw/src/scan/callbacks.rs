@@ -1,0 +1,68 @@
+//! The executor's calls, as plain-old frames.
+#![allow(unsafe_code)]
+
+use pgrx::pg_sys;
+
+use super::state::{ScanState, Step};
+use crate::error::callback;
+
+/// Makes the state; nothing is sent before the first row is asked for.
+pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags: i32) {
+    if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
+        return;
+    }
+    // SAFETY: called by the executor; no destructor in this frame.
+    unsafe { callback(|| ScanState::begin(node)) }
+}
+
+/// The next row, or an empty slot.
+pub unsafe extern "C-unwind" fn iterate(
+    node: *mut pg_sys::ForeignScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: called by the executor after `begin`; no destructor in this
+    // frame, so an error in a parameter's expression keeps all its fields.
+    unsafe {
+        loop {
+            match callback(|| ScanState::of(node).step(node)) {
+                Step::Slot => return (*node).ss.ss_ScanTupleSlot,
+                Step::Evaluate { expressions, values, nulls, count } => {
+                    let context = (*node).ss.ps.ps_ExprContext;
+                    let mut i = 0;
+                    while i < count {
+                        let state = *expressions.add(i);
+                        if let Some(evaluate) = (*state).evalfunc {
+                            *values.add(i) = evaluate(state, context, nulls.add(i));
+                        }
+                        i += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// From the start again, with the same parameters or new ones.
+pub unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: called by the executor after `begin`; no destructor in this frame.
+    unsafe {
+        if !(*node).fdw_state.is_null() {
+            callback(|| {
+                ScanState::of(node).rescan(!(*node).ss.ps.chgParam.is_null());
+                Ok(())
+            })
+        }
+    }
+}
+
+/// Closes the portal with the next request.
+pub unsafe extern "C-unwind" fn end(node: *mut pg_sys::ForeignScanState) {
+    // SAFETY: called by the executor; the state is null under EXPLAIN.
+    unsafe {
+        if !(*node).fdw_state.is_null() {
+            callback(|| {
+                ScanState::of(node).end();
+                Ok(())
+            })
+        }
+    }
+}

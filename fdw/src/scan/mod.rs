@@ -1,0 +1,16 @@
+//! Foreign scans: size, path and plan of one relation; its execution by a
+//! portal in chunks. To come, a file each: joins, aggregates, order and limit,
+//! parameterised paths, Async Append.
+
+mod callbacks;
+mod path;
+mod plan;
+mod private;
+mod relation;
+mod state;
+
+pub use callbacks::{begin, end, iterate, rescan};
+pub use path::get_paths;
+pub use plan::get_plan;
+pub use private::ScanPrivate;
+pub use relation::get_rel_size;

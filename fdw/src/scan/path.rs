@@ -1,0 +1,48 @@
+//! GetForeignPaths: one path, costed without asking the other side.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+
+use super::relation::RelationPlan;
+use crate::error::callback;
+
+const STARTUP_COST: f64 = 100.0;
+const TUPLE_COST: f64 = 0.01;
+
+/// A plain-old frame.
+pub unsafe extern "C-unwind" fn get_paths(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    _relid: pg_sys::Oid,
+) {
+    // SAFETY: called by the planner after get_rel_size; no destructor here.
+    unsafe {
+        callback(|| {
+            let plan = &*(*rel).fdw_private.cast::<RelationPlan>();
+            let option = |name: &str, default| plan.options.get_number(name).unwrap_or(default);
+            let startup = option("fdw_startup_cost", STARTUP_COST);
+            let per_row = option("fdw_tuple_cost", TUPLE_COST) + pg_sys::cpu_tuple_cost;
+            let scan = f64::from((*rel).pages) * pg_sys::seq_page_cost
+                + (*rel).tuples * pg_sys::cpu_tuple_cost;
+            let local = &(*rel).baserestrictcost;
+            let total =
+                startup + local.startup + scan + plan.retrieved_rows * (per_row + local.per_tuple);
+            let path = pg_sys::create_foreignscan_path(
+                root,
+                rel,
+                null_mut(),
+                (*rel).rows,
+                startup,
+                total,
+                null_mut(),
+                (*rel).lateral_relids,
+                null_mut(),
+                null_mut(),
+            );
+            pg_sys::add_path(rel, path.cast());
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! GetForeignPlan: the remote SQL and what stays local.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+
+use super::ScanPrivate;
+use super::relation::RelationPlan;
+use crate::backend::{Attribute, attributes, cells};
+use crate::deparse::{Parameters, RowLock, Select, select_statement};
+use crate::error::{Error, callback};
+use crate::placement::Placement;
+use crate::shippable::is_shippable;
+
+/// A plain-old frame.
+pub unsafe extern "C-unwind" fn get_plan(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Oid,
+    _best_path: *mut pg_sys::ForeignPath,
+    target_list: *mut pg_sys::List,
+    clauses: *mut pg_sys::List,
+    outer_plan: *mut pg_sys::Plan,
+) -> *mut pg_sys::ForeignScan {
+    // SAFETY: called by the planner after get_paths; no destructor here.
+    unsafe { callback(|| plan(root, rel, relid, target_list, clauses, outer_plan)) }
+}
+
+unsafe fn plan(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Oid,
+    target_list: *mut pg_sys::List,
+    clauses: *mut pg_sys::List,
+    outer_plan: *mut pg_sys::Plan,
+) -> Result<*mut pg_sys::ForeignScan, Error> {
+    // SAFETY: the planner's pointers; guarded calls.
+    unsafe {
+        let info = &*(*rel).fdw_private.cast::<RelationPlan>();
+        let same_locale = matches!(info.placement, Placement::Node(_));
+        let (mut remote, mut local) = (null_mut(), null_mut());
+        for clause in cells::<pg_sys::RestrictInfo>(clauses) {
+            if (*clause).pseudoconstant {
+                continue;
+            }
+            let expression = (*clause).clause;
+            let ships = pg_sys::list_member_ptr(info.remote, clause.cast())
+                || is_shippable(expression.cast(), (*rel).relid, same_locale).is_ok();
+            let list = if ships { &mut remote } else { &mut local };
+            *list = pg_sys::lappend(*list, expression.cast());
+        }
+        let relation = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let attributes = attributes((*relation).rd_att);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        let wanted = wanted_columns(rel, local, &attributes);
+        let rte = rte_of(root, (*rel).relid);
+        let mut parameters = Parameters::new();
+        let sql = select_statement(
+            &Select {
+                placement: info.placement,
+                relid,
+                index: (*rel).relid,
+                attributes: &attributes,
+                columns: &wanted.columns,
+                conditions: remote,
+                lock: row_lock(root, rel),
+                rte,
+            },
+            &mut parameters,
+        );
+        let private = ScanPrivate {
+            sql,
+            columns: wanted.columns,
+            fetch_size: info.options.get_number("fetch_size").unwrap_or(0),
+            needs_heap_tuples: wanted.needs_heap_tuples,
+        };
+        Ok(pg_sys::make_foreignscan(
+            target_list,
+            local,
+            (*rel).relid,
+            parameters.into_list(),
+            private.to_list(),
+            null_mut(),
+            remote,
+            outer_plan,
+        ))
+    }
+}
+
+unsafe fn rte_of(root: *mut pg_sys::PlannerInfo, index: u32) -> *const pg_sys::RangeTblEntry {
+    // SAFETY: the array has an entry for every base relation.
+    unsafe { *(*root).simple_rte_array.add(index as usize) }
+}
+
+struct Wanted {
+    columns: Vec<i32>,
+    needs_heap_tuples: bool,
+}
+
+/// The columns that the query above and the local conditions look at.
+unsafe fn wanted_columns(
+    rel: *mut pg_sys::RelOptInfo,
+    local: *mut pg_sys::List,
+    attributes: &[Attribute],
+) -> Wanted {
+    let mut used: *mut pg_sys::Bitmapset = null_mut();
+    // SAFETY: guarded; the members are attribute numbers plus 7.
+    let is_used = unsafe {
+        pg_sys::pull_varattnos((*(*rel).reltarget).exprs.cast(), (*rel).relid, &raw mut used);
+        pg_sys::pull_varattnos(local.cast(), (*rel).relid, &raw mut used);
+        |number: i32| {
+            pg_sys::bms_is_member(number - pg_sys::FirstLowInvalidHeapAttributeNumber, used)
+        }
+    };
+    let whole_row = is_used(0);
+    let mut columns: Vec<i32> = attributes
+        .iter()
+        .map(|a| i32::from(a.number))
+        .filter(|n| whole_row || is_used(*n))
+        .collect();
+    if is_used(pg_sys::SelfItemPointerAttributeNumber) {
+        columns.push(pg_sys::SelfItemPointerAttributeNumber);
+    }
+    // xmin, cmin, xmax, cmax: -2 to -5.
+    let needs_heap_tuples = (-5..=-2).any(is_used);
+    Wanted { columns, needs_heap_tuples }
+}
+
+/// Rows to be updated or deleted here are locked there while they are read, so
+/// that READ COMMITTED checks them again; SELECT … FOR passes on what it says.
+unsafe fn row_lock(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+) -> Option<RowLock> {
+    use pg_sys::{CmdType, LockClauseStrength, LockWaitPolicy};
+    // SAFETY: the planner's pointers; guarded calls.
+    unsafe {
+        let command = (*(*root).parse).commandType;
+        let is_target = pg_sys::bms_is_member((*rel).relid as i32, (*root).all_result_relids);
+        if matches!(command, CmdType::CMD_UPDATE | CmdType::CMD_DELETE) && is_target {
+            return Some(RowLock {
+                strength: LockClauseStrength::LCS_FORUPDATE,
+                wait: LockWaitPolicy::LockWaitBlock,
+            });
+        }
+        cells::<pg_sys::PlanRowMark>((*root).rowMarks)
+            .find(|mark| (**mark).rti == (*rel).relid)
+            .filter(|mark| (**mark).strength != LockClauseStrength::LCS_NONE)
+            .map(|mark| RowLock { strength: (*mark).strength, wait: (*mark).waitPolicy })
+    }
+}

@@ -1,0 +1,76 @@
+//! GetForeignRelSize: which conditions go there, and how many rows come.
+#![allow(unsafe_code)]
+
+use std::ptr::null_mut;
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use crate::backend::cells;
+use crate::error::{Error, callback};
+use crate::options::{self, OptionList};
+use crate::placement::Placement;
+use crate::shippable::is_shippable;
+
+/// What planning has found out about a foreign relation; `rel->fdw_private`.
+pub struct RelationPlan {
+    /// Where it is now; a cached plan looks again when it runs.
+    pub placement: Placement,
+    /// RestrictInfos to be sent.
+    pub remote: *mut pg_sys::List,
+    /// Rows that are expected to travel.
+    pub retrieved_rows: f64,
+    /// Table and server options.
+    pub options: OptionList,
+}
+
+/// A plain-old frame.
+pub unsafe extern "C-unwind" fn get_rel_size(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Oid,
+) {
+    // SAFETY: called by the planner with valid pointers; no destructor here.
+    unsafe { callback(|| estimate(root, rel, relid)) }
+}
+
+unsafe fn estimate(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Oid,
+) -> Result<(), Error> {
+    let placement = Placement::of(relid)?;
+    let (server, own) = options::table_options(relid);
+    let options = match placement {
+        Placement::Server(_) => own.or(options::server_options(server)),
+        Placement::Node(_) => own,
+    };
+    let same_locale = matches!(placement, Placement::Node(_));
+    // SAFETY: the planner's pointers; guarded calls.
+    unsafe {
+        let (mut remote, mut local) = (null_mut(), null_mut());
+        for info in cells::<pg_sys::RestrictInfo>((*rel).baserestrictinfo) {
+            let verdict = is_shippable((*info).clause.cast(), (*rel).relid, same_locale);
+            let list = if verdict.is_ok() { &mut remote } else { &mut local };
+            *list = pg_sys::lappend(*list, info.cast());
+        }
+        if (*rel).tuples < 0.0 {
+            // Never analysed: as for an empty local table, ten pages.
+            (*rel).pages = 10;
+            let width = f64::from((*(*rel).reltarget).width) + 24.0;
+            (*rel).tuples = f64::from(10 * pg_sys::BLCKSZ) / width;
+        }
+        pg_sys::set_baserel_size_estimates(root, rel);
+        let selectivity = pg_sys::clauselist_selectivity(
+            root,
+            remote,
+            (*rel).relid as i32,
+            pg_sys::JoinType::JOIN_INNER,
+            null_mut(),
+        );
+        let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
+        let plan = RelationPlan { placement, remote, retrieved_rows, options };
+        let mut context = PgMemoryContexts::For((*root).planner_cxt);
+        (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
+    }
+    Ok(())
+}

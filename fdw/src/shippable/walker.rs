@@ -1,0 +1,247 @@
+//! The walk over an expression.
+#![allow(unsafe_code)]
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::{Node, NodeTag};
+
+use super::collation::Collation;
+use crate::backend::cells;
+use crate::types::is_builtin;
+
+/// Why an expression stays here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotShippable {
+    /// A clause for EXPLAIN and debug output.
+    pub reason: &'static str,
+}
+
+type Verdict = Result<Collation, NotShippable>;
+
+fn no(reason: &'static str) -> Verdict {
+    Err(NotShippable { reason })
+}
+
+/// Whether a condition on the relation with range table index `relid` may be
+/// evaluated there. `same_locale` says that the default collation is the same.
+///
+/// # Safety
+/// `expression` is a valid expression of the planner.
+pub unsafe fn is_shippable(
+    expression: *mut Node,
+    relid: u32,
+    same_locale: bool,
+) -> Result<(), NotShippable> {
+    let walker = Walker { relid, same_locale };
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        walker.walk(expression, None)?;
+        if pg_sys::contain_mutable_functions(expression) {
+            return Err(NotShippable { reason: "it contains a function that is not immutable" });
+        }
+    }
+    Ok(())
+}
+
+struct Walker {
+    relid: u32,
+    same_locale: bool,
+}
+
+impl Walker {
+    /// `case_argument` is the collation of the enclosing CASE's argument.
+    ///
+    /// # Safety
+    /// `node` is null or a valid expression node; casts follow its tag.
+    unsafe fn walk(&self, node: *mut Node, case_argument: Option<Collation>) -> Verdict {
+        if node.is_null() {
+            return Ok(Collation::None);
+        }
+        // SAFETY: per the contract; each cast is the struct that the tag names.
+        unsafe {
+            pg_sys::check_stack_depth();
+            let collation = match (*node).type_ {
+                NodeTag::T_Var => self.variable(node.cast())?,
+                NodeTag::T_Const => {
+                    Collation::of_outside((*node.cast::<pg_sys::Const>()).constcollid)
+                }
+                NodeTag::T_Param => self.parameter(node.cast())?,
+                NodeTag::T_FuncExpr => {
+                    let f = node.cast::<pg_sys::FuncExpr>();
+                    self.function((*f).funcid)?;
+                    let arguments = self.all((*f).args, case_argument)?;
+                    self.input(arguments, (*f).inputcollid)?;
+                    arguments.of_result((*f).funccollid)
+                }
+                NodeTag::T_OpExpr | NodeTag::T_DistinctExpr | NodeTag::T_NullIfExpr => {
+                    let o = node.cast::<pg_sys::OpExpr>();
+                    self.operator((*o).opno)?;
+                    let arguments = self.all((*o).args, case_argument)?;
+                    self.input(arguments, (*o).inputcollid)?;
+                    arguments.of_result((*o).opcollid)
+                }
+                NodeTag::T_ScalarArrayOpExpr => {
+                    let o = node.cast::<pg_sys::ScalarArrayOpExpr>();
+                    self.operator((*o).opno)?;
+                    let arguments = self.all((*o).args, case_argument)?;
+                    self.input(arguments, (*o).inputcollid)?;
+                    Collation::None
+                }
+                NodeTag::T_RelabelType => {
+                    // Printed without its collation: it must not introduce one.
+                    let r = node.cast::<pg_sys::RelabelType>();
+                    self.walk((*r).arg.cast(), case_argument)?.of_result((*r).resultcollid)
+                }
+                NodeTag::T_CoerceViaIO => {
+                    let c = node.cast::<pg_sys::CoerceViaIO>();
+                    self.walk((*c).arg.cast(), case_argument)?.of_result((*c).resultcollid)
+                }
+                NodeTag::T_BoolExpr => {
+                    self.all((*node.cast::<pg_sys::BoolExpr>()).args, case_argument)?;
+                    Collation::None
+                }
+                NodeTag::T_NullTest => {
+                    let t = node.cast::<pg_sys::NullTest>();
+                    if (*t).argisrow {
+                        return no("it tests a row for null");
+                    }
+                    self.walk((*t).arg.cast(), case_argument)?;
+                    Collation::None
+                }
+                NodeTag::T_BooleanTest => {
+                    self.walk((*node.cast::<pg_sys::BooleanTest>()).arg.cast(), case_argument)?;
+                    Collation::None
+                }
+                NodeTag::T_CaseExpr => self.case(node.cast(), case_argument)?,
+                NodeTag::T_CaseTestExpr => {
+                    let c = node.cast::<pg_sys::CaseTestExpr>();
+                    match case_argument {
+                        None => return no("it contains an inlined CASE"),
+                        Some(argument) => argument.of_result((*c).collation),
+                    }
+                }
+                NodeTag::T_ArrayExpr => {
+                    let a = node.cast::<pg_sys::ArrayExpr>();
+                    self.all((*a).elements, case_argument)?.of_result((*a).array_collid)
+                }
+                NodeTag::T_CoalesceExpr => {
+                    let c = node.cast::<pg_sys::CoalesceExpr>();
+                    self.all((*c).args, case_argument)?.of_result((*c).coalescecollid)
+                }
+                NodeTag::T_MinMaxExpr => {
+                    let m = node.cast::<pg_sys::MinMaxExpr>();
+                    let arguments = self.all((*m).args, case_argument)?;
+                    self.input(arguments, (*m).inputcollid)?;
+                    arguments.of_result((*m).minmaxcollid)
+                }
+                NodeTag::T_SubscriptingRef => {
+                    let s = node.cast::<pg_sys::SubscriptingRef>();
+                    if !(*s).refassgnexpr.is_null() {
+                        return no("it assigns to an array element");
+                    }
+                    self.all((*s).refupperindexpr, case_argument)?;
+                    self.all((*s).reflowerindexpr, case_argument)?;
+                    self.walk((*s).refexpr.cast(), case_argument)?.of_result((*s).refcollid)
+                }
+                _ => return no("it contains an expression of a kind that is not shipped"),
+            };
+            if !is_builtin(pg_sys::exprType(node)) {
+                return no("it contains a value of a type that is not built in");
+            }
+            Ok(collation)
+        }
+    }
+
+    unsafe fn all(&self, list: *mut pg_sys::List, case_argument: Option<Collation>) -> Verdict {
+        let mut collation = Collation::None;
+        // SAFETY: a list of expressions, by the callers' casts.
+        unsafe {
+            for node in cells::<Node>(list) {
+                collation = collation.and(self.walk(node, case_argument)?);
+            }
+        }
+        Ok(collation)
+    }
+
+    unsafe fn variable(&self, variable: *const pg_sys::Var) -> Verdict {
+        // SAFETY: a valid Var.
+        let v = unsafe { &*variable };
+        if v.varno as u32 != self.relid || v.varlevelsup != 0 {
+            return no("it refers to another relation");
+        }
+        if v.varattno < 0 && i32::from(v.varattno) != pg_sys::SelfItemPointerAttributeNumber {
+            return no("it refers to a system column, which differs there");
+        }
+        Ok(Collation::of_column(v.varcollid))
+    }
+
+    unsafe fn parameter(&self, parameter: *const pg_sys::Param) -> Verdict {
+        // SAFETY: a valid Param.
+        let p = unsafe { &*parameter };
+        if !matches!(p.paramkind, pg_sys::ParamKind::PARAM_EXTERN | pg_sys::ParamKind::PARAM_EXEC) {
+            return no("it contains a parameter that another part of the plan computes");
+        }
+        Ok(Collation::of_outside(p.paramcollid))
+    }
+
+    unsafe fn case(&self, case: *const pg_sys::CaseExpr, outer: Option<Collation>) -> Verdict {
+        // SAFETY: a valid CaseExpr; its list holds CaseWhens.
+        unsafe {
+            let argument = if (*case).arg.is_null() {
+                None
+            } else {
+                Some(self.walk((*case).arg.cast(), outer)?)
+            };
+            let mut results = Collation::None;
+            for when in cells::<pg_sys::CaseWhen>((*case).args) {
+                if argument.is_some() && !compares_the_argument((*when).expr.cast()) {
+                    return no("it contains a CASE that the planner has rewritten");
+                }
+                self.walk((*when).expr.cast(), argument)?;
+                results = results.and(self.walk((*when).result.cast(), outer)?);
+            }
+            results = results.and(self.walk((*case).defresult.cast(), outer)?);
+            Ok(results.of_result((*case).casecollid))
+        }
+    }
+
+    fn function(&self, oid: pg_sys::Oid) -> Result<(), NotShippable> {
+        if is_builtin(oid) {
+            Ok(())
+        } else {
+            Err(NotShippable { reason: "it calls a function that is not built in" })
+        }
+    }
+
+    fn operator(&self, oid: pg_sys::Oid) -> Result<(), NotShippable> {
+        if is_builtin(oid) {
+            Ok(())
+        } else {
+            Err(NotShippable { reason: "it uses an operator that is not built in" })
+        }
+    }
+
+    fn input(&self, arguments: Collation, input: pg_sys::Oid) -> Result<(), NotShippable> {
+        if arguments.permits(input, self.same_locale) {
+            Ok(())
+        } else {
+            Err(NotShippable { reason: "its collation does not come from a foreign column" })
+        }
+    }
+}
+
+/// `CaseTestExpr = something`, which is what the printer can undo.
+unsafe fn compares_the_argument(when: *mut Node) -> bool {
+    // SAFETY: a valid expression node.
+    unsafe {
+        if (*when).type_ != NodeTag::T_OpExpr {
+            return false;
+        }
+        let arguments = (*when.cast::<pg_sys::OpExpr>()).args;
+        let mut arguments = cells::<Node>(arguments);
+        let (Some(first), Some(_), None) = (arguments.next(), arguments.next(), arguments.next())
+        else {
+            return false;
+        };
+        (*pg_sys::strip_implicit_coercions(first)).type_ == NodeTag::T_CaseTestExpr
+    }
+}
