@@ -23,7 +23,7 @@ fn queries() -> Vec<Workload> {
         name: name.to_owned(),
         description,
         target: Some(Target::AtMost(bound)),
-        work: Work::Query { sql: sql.to_owned(), cleanup: None, is_comparable: true },
+        work: Work::Query { sql: sql.to_owned(), cleanup: None },
     };
     vec![
         query(
@@ -53,7 +53,6 @@ fn queries() -> Vec<Workload> {
             work: Work::Query {
                 sql: "INSERT INTO intake SELECT * FROM source".to_owned(),
                 cleanup: Some("TRUNCATE intake"),
-                is_comparable: true,
             },
         },
         Workload {

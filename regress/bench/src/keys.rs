@@ -17,6 +17,9 @@ pub const PARTITIONS: usize = 24;
 /// The first `h` of inserted rows; loaded rows have smaller ones.
 pub const FIRST_NEW_H: i64 = 1_000_000;
 
+/// How many `h` each client of a run has to itself for the rows it inserts.
+pub const NEW_H_PER_CLIENT: i64 = 200_000;
+
 /// Which server holds which partition, and the keys in it.
 pub struct Keys {
     /// The server, counted from 1, of each partition.
@@ -49,6 +52,11 @@ impl Keys {
             bail!("constants for only {} partitions were found", constants.len());
         }
         Ok(Self { placement, constants, rows })
+    }
+
+    /// No keys at all, for a list of the workloads.
+    pub fn none() -> Self {
+        Self { placement: Vec::new(), constants: Vec::new(), rows: 0 }
     }
 
     /// Round robin, for when there is no cluster to copy the placement from.
@@ -118,7 +126,7 @@ impl Keys {
     /// before; `n` and `first` are variables of the run.
     pub fn script_new_key(variable: &str, constant: &str) -> String {
         format!(
-            "\\set n :n + 1\n\\set h :first + :client_id * 1000000 + :n\n\
+            "\\set n :n + 1\n\\set h :first + :client_id * {NEW_H_PER_CLIENT} + :n\n\
              \\set {variable} (:h << 32) | (:{constant} # :h)\n"
         )
     }

@@ -26,9 +26,9 @@ pub struct Options {
     /// Seconds of one pgbench run [default: 3, with --quick 1]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: Option<u32>,
-    /// Where the report goes
-    #[arg(long, value_name = "FILE", default_value = "docs/performance.md")]
-    pub output: PathBuf,
+    /// Where the report goes [default: docs/performance.md, with --quick or --only nowhere]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Where the servers' data go; made and deleted [default: in the temporary directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -62,6 +62,17 @@ impl Options {
     /// Seconds of one pgbench run.
     pub fn seconds(&self) -> u32 {
         self.seconds.unwrap_or(if self.quick { 1 } else { 3 })
+    }
+
+    /// Whether the command line asks for the workload `name`.
+    pub fn is_wanted(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// Where the report goes besides standard output.
+    pub fn output(&self) -> Option<PathBuf> {
+        let is_whole = !self.quick && self.only.is_empty();
+        self.output.clone().or_else(|| is_whole.then(|| PathBuf::from("docs/performance.md")))
     }
 
     fn scaled(&self, rows: i64) -> i64 {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::keys::FIRST_NEW_H;
+use crate::keys::{FIRST_NEW_H, NEW_H_PER_CLIENT};
 use crate::sample::Sample;
-use crate::system::{Consumption, Kind, System};
+use crate::system::{Kind, System};
 use crate::tables::CopyFiles;
 use crate::tools::{Tools, output};
 use crate::workload::{Work, Workload};
@@ -18,12 +18,10 @@ use crate::workload::{Work, Workload};
 /// Runs of a statement after one that warms up.
 const TIMED_RUNS: usize = 3;
 /// Statements faster than `FAST` are run so often.
-const TIMED_FAST_RUNS: usize = 20;
+const TIMED_FAST_RUNS: usize = 100;
 const FAST: Duration = Duration::from_millis(50);
 /// Within this, ended backends are gone and have reported.
 const SETTLE: Duration = Duration::from_millis(300);
-/// New keys a client of one run has for itself.
-const KEYS_PER_CLIENT: i64 = 1_000_000;
 
 /// What runs need besides the system.
 pub struct Runner<'a> {
@@ -40,7 +38,7 @@ pub struct Runner<'a> {
 pub struct Run {
     /// What was measured.
     pub sample: Sample,
-    /// Sorted, if they should be the same on every system.
+    /// Sorted; they should be the same on every system.
     pub rows: Option<Vec<String>>,
 }
 
@@ -63,10 +61,10 @@ impl<'a> Runner<'a> {
                 let sample = self.pgbench(script, *clients, system)?;
                 Ok(Run { sample, rows: None })
             }
-            Work::Query { sql, cleanup, is_comparable } => {
+            Work::Query { sql, cleanup } => {
                 let (sample, mut rows) = query(sql, *cleanup, system)?;
                 rows.sort_unstable();
-                Ok(Run { sample, rows: is_comparable.then_some(rows) })
+                Ok(Run { sample, rows: Some(rows) })
             }
             Work::Copy => Ok(Run { sample: self.copy(system)?, rows: None }),
         }
@@ -88,17 +86,21 @@ impl<'a> Runner<'a> {
         pgbench.args([format!("--client={clients}"), format!("--jobs={}", clients.min(2))]);
         pgbench.arg(format!("--time={}", self.seconds));
         pgbench.arg("--file").arg(&path).arg("postgres").stdin(Stdio::null());
-        self.next_h += KEYS_PER_CLIENT * i64::from(clients);
-        if self.next_h + KEYS_PER_CLIENT * 8 > i64::from(i32::MAX) {
+        self.next_h += NEW_H_PER_CLIENT * i64::from(clients);
+        if self.next_h > i64::from(i32::MAX) {
             bail!("no keys are left for so many runs");
         }
 
-        let before = system.consumption()?;
+        let syncs = system.wal_syncs()?;
+        thread::sleep(SETTLE);
+        let cpu = system.cpu_seconds()?;
         let report = output(pgbench, "pgbench")?;
-        let consumed = settled(system, before)?;
+        thread::sleep(SETTLE);
+        let cpu = system.cpu_seconds()? - cpu;
+        let syncs = system.wal_syncs()? - syncs;
         let tps = number_after(&report, "tps = ")?;
         let count = number_after(&report, "number of transactions actually processed: ")?;
-        Ok(sample(tps, consumed, count))
+        Ok(sample(tps, cpu, Some(syncs), count))
     }
 
     fn copy(&self, system: &System<'_>) -> anyhow::Result<Sample> {
@@ -115,11 +117,12 @@ impl<'a> Runner<'a> {
         psql.args(["--set=ON_ERROR_STOP=1", "--command=COPY intake FROM STDIN (FORMAT csv)"]);
         psql.arg(format!("--port={}", system.servers.port(1))).arg("postgres").stdin(input);
 
-        let before = system.consumption()?;
+        let cpu = system.cpu_seconds()?;
         let start = Instant::now();
         let outcome = output(psql, "psql");
         let elapsed = start.elapsed();
-        let consumed = settled(system, before)?;
+        thread::sleep(SETTLE);
+        let cpu = system.cpu_seconds()? - cpu;
         let client = system.client()?;
         let count = outcome.and_then(|_| client.integer("SELECT count(*) FROM intake"));
         client.run("TRUNCATE intake")?;
@@ -127,7 +130,7 @@ impl<'a> Runner<'a> {
         if count != rows {
             bail!("{count} rows arrived, not {rows}");
         }
-        Ok(sample(milliseconds(elapsed) * scale, consumed, 1.0 / scale))
+        Ok(sample(milliseconds(elapsed) * scale, cpu, None, 1.0 / scale))
     }
 }
 
@@ -146,46 +149,45 @@ fn query(
     if cleanup.is_some() {
         system.servers.run_on_all("CHECKPOINT")?;
     }
-    let runs = if warm < FAST { TIMED_FAST_RUNS } else { TIMED_RUNS };
+    let runs = if warm < FAST && cleanup.is_none() { TIMED_FAST_RUNS } else { TIMED_RUNS };
     let mut times = Vec::new();
-    let mut consumed = Consumption { cpu_seconds: 0.0, wal_syncs: 0 };
+    let mut cpu = 0.0;
+    let start = system.cpu_seconds()?;
     for _ in 0..runs {
-        // Reading the counters connects to each server: not while a statement
-        // of a millisecond is measured, unless its cleanup must not count.
-        let before = cleanup.map(|_| system.consumption()).transpose()?;
+        let before = if cleanup.is_some() { system.cpu_seconds()? } else { 0.0 };
         let (_, elapsed) = client.timed(sql)?;
         times.push(elapsed);
-        if let Some(before) = before {
-            thread::sleep(SETTLE);
-            let after = system.consumption()?;
-            consumed.cpu_seconds += (after - before).cpu_seconds;
-            consumed.wal_syncs += (after - before).wal_syncs;
+        if cleanup.is_some() {
+            cpu += system.cpu_seconds()? - before;
         }
         clean()?;
     }
     if cleanup.is_none() {
-        let before = system.consumption()?;
-        for _ in 0..runs {
-            client.run(sql)?;
-        }
-        consumed = system.consumption()? - before;
+        cpu = system.cpu_seconds()? - start;
     }
+    let syncs = cleanup.map(|_| syncs_of(sql, system)).transpose()?;
+    clean()?;
     times.sort_unstable();
     let median = milliseconds(times[times.len() / 2]);
-    Ok((sample(median, consumed, runs as f64), rows))
+    let mut sample = sample(median, cpu, None, runs as f64);
+    sample.wal_syncs = syncs;
+    Ok((sample, rows))
 }
 
-/// What was consumed since `before`, once the sessions that did it have ended.
-fn settled(system: &System<'_>, before: Consumption) -> anyhow::Result<Consumption> {
+/// WAL syncs of one execution, in a session of its own because sessions report
+/// them when they end.
+fn syncs_of(sql: &str, system: &System<'_>) -> anyhow::Result<f64> {
+    let before = system.wal_syncs()?;
+    system.client()?.run(sql)?;
     thread::sleep(SETTLE);
-    Ok(system.consumption()? - before)
+    Ok((system.wal_syncs()? - before) as f64)
 }
 
-fn sample(value: f64, consumed: Consumption, count: f64) -> Sample {
+fn sample(value: f64, cpu_seconds: f64, wal_syncs: Option<i64>, count: f64) -> Sample {
     Sample {
         value,
-        cpu_us: consumed.cpu_seconds * 1e6 / count,
-        wal_syncs: consumed.wal_syncs as f64 / count,
+        cpu_us: cpu_seconds * 1e6 / count,
+        wal_syncs: wal_syncs.map(|syncs| syncs as f64 / count),
     }
 }
 

@@ -8,8 +8,8 @@ pub struct Sample {
     /// CPU microseconds of all server processes for one transaction or
     /// statement.
     pub cpu_us: f64,
-    /// WAL syncs of all servers for one transaction or statement.
-    pub wal_syncs: f64,
+    /// WAL syncs of all servers for one transaction or statement, if counted.
+    pub wal_syncs: Option<f64>,
 }
 
 /// The runs of a workload on one system, or why there are none.

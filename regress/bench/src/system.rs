@@ -39,30 +39,20 @@ pub struct System<'a> {
     pub servers: Servers<'a>,
 }
 
-/// What the servers of a system have consumed since they were started.
-#[derive(Clone, Copy)]
-pub struct Consumption {
-    /// CPU seconds, user and system, of all their processes.
-    pub cpu_seconds: f64,
-    /// Syncs of the WAL.
-    pub wal_syncs: i64,
-}
-
 impl System<'_> {
     /// A session on the first server.
     pub fn client(&self) -> anyhow::Result<Client> {
         self.servers.client(1)
     }
 
-    /// What has been consumed until now. Sessions report their WAL syncs when
-    /// they end, so those of a finished run are counted.
-    pub fn consumption(&self) -> anyhow::Result<Consumption> {
-        let wal_syncs = self.wal_syncs()?;
-        let cpu_seconds = cpu::seconds_of(&self.servers.postmasters()?)?;
-        Ok(Consumption { cpu_seconds, wal_syncs })
+    /// CPU seconds, user and system, that all processes of the servers have
+    /// used since they were started.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        cpu::seconds_of(&self.servers.postmasters()?)
     }
 
-    fn wal_syncs(&self) -> anyhow::Result<i64> {
+    /// Syncs of the WAL on all servers. Sessions report theirs when they end.
+    pub fn wal_syncs(&self) -> anyhow::Result<i64> {
         let mut sum = 0;
         for number in 1..=self.servers.count() {
             sum += self
@@ -72,16 +62,5 @@ impl System<'_> {
                 .context("could not read pg_stat_wal")?;
         }
         Ok(sum)
-    }
-}
-
-impl std::ops::Sub for Consumption {
-    type Output = Self;
-
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            cpu_seconds: self.cpu_seconds - earlier.cpu_seconds,
-            wal_syncs: self.wal_syncs - earlier.wal_syncs,
-        }
     }
 }

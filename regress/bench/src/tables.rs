@@ -52,8 +52,7 @@ const TABLES: &[Table] = &[
     },
 ];
 
-const EVENT_COLUMNS: &str =
-    "key bigint NOT NULL, id bigint NOT NULL, grp int NOT NULL, item int NOT NULL, \
+const EVENT_COLUMNS: &str = "key bigint NOT NULL, id bigint NOT NULL, grp int NOT NULL, item int NOT NULL, \
      val double precision NOT NULL, ts timestamptz NOT NULL, payload text NOT NULL";
 
 /// The files that COPY reads.

@@ -43,8 +43,6 @@ pub enum Work {
         sql: String,
         /// What puts the tables back after each run, unmeasured.
         cleanup: Option<&'static str>,
-        /// Whether its rows are the same on every system.
-        is_comparable: bool,
     },
     /// COPY FROM STDIN of the events file; measured in milliseconds.
     Copy,

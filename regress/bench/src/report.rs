@@ -1,0 +1,236 @@
+//! What was found, as Markdown.
+
+use crate::compare::{Findings, Measured, RoundTrips};
+use crate::keys::PARTITIONS;
+use crate::machine::Machine;
+use crate::markdown::{Table, number, spread};
+use crate::options::Options;
+use crate::sample::{Sample, Samples, Spread};
+use crate::servers::SETTINGS;
+use crate::system::Kind;
+use crate::workload::{Work, Workload};
+
+/// The whole report.
+pub fn text(findings: &Findings, machine: &Machine, version: &str, options: &Options) -> String {
+    let transactions = |wanted: u32| move |measured: &&Measured| matches!(measured.workload.work, Work::Pgbench { clients, .. } if clients == wanted);
+    let mut parts = vec![introduction(findings, machine, version, options)];
+    parts.push(shortfalls(findings));
+    for clients in [8, 1] {
+        let lines = findings.measured.iter().filter(transactions(clients));
+        parts.extend(table(
+            &format!(
+                "Transactions a second, {}",
+                match clients {
+                    1 => "1 client".to_owned(),
+                    _ => format!("{clients} clients"),
+                }
+            ),
+            "CPU us a transaction",
+            lines,
+        ));
+    }
+    let is_timed = |m: &&Measured| !matches!(m.workload.work, Work::Pgbench { .. });
+    parts.extend(table(
+        "Milliseconds of one statement",
+        "CPU us a statement",
+        findings.measured.iter().filter(is_timed),
+    ));
+    parts.extend(round_trips(&findings.round_trips));
+    parts.extend(missing(findings));
+    parts.join("\n")
+}
+
+fn introduction(
+    findings: &Findings,
+    machine: &Machine,
+    version: &str,
+    options: &Options,
+) -> String {
+    let settings: Vec<String> =
+        SETTINGS.iter().map(|(key, value)| format!("`{key} = {value}`")).collect();
+    let copies = if options.quick {
+        "\n**A quick run: a tenth of the data and short runs. Not for comparison.**\n"
+    } else {
+        ""
+    };
+    format!(
+        "# Performance
+
+Written by `cargo run -p bench --release`; do not edit. Ratios inside one line mean something, numbers from
+different machines do not. Targets are those of issue 3, as ratios of ours to stock.
+{copies}
+## Set-up
+
+- {date}, commit {commit}. {hardware}; {system}. {version}. Load when it began: {load}.
+- **ours**: {nodes} nodes with shardman; tables of {PARTITIONS} partitions, colocated; partitions a node: {placement}.
+- **stock**: {nodes} plain servers; node 1 has the parents, its own partitions and `postgres_fdw` ones for the others
+  (`async_capable`, `batch_size 1000`, `fetch_size 10000`, `use_remote_estimate false`), all analysed. The same
+  partitions are on the same nodes as with ours, so a remote key is remote on both.
+- **plain**: one server, tables without partitions, default parallelism.
+- The same settings everywhere: {settings}; otherwise those of `shardmanctl dev`.
+- Everything on one machine over loopback TCP, clients included, on node 1. Data in the page cache, **WAL on tmpfs**:
+  the disk does not decide, so WAL syncs are counted instead. On a real disk add (serial syncs) x (time of a sync).
+- Systems take turns run by run, {repetitions} repetitions: of {seconds} s each with `pgbench -M prepared`; of one execution that
+  warms up and 3 that are timed (100 if below 50 ms; their median counts) for statements.
+- Values are medians over repetitions. Ratios are the median of the ratios of the repetitions (smallest-largest).
+- CPU: user and system time of all server processes of a system, background workers included. Clients are not counted.
+- Data: accounts and kv {accounts} rows each, events {events} rows.
+",
+        date = machine.date,
+        commit = machine.commit,
+        hardware = machine.hardware,
+        system = machine.system,
+        load = machine.load,
+        nodes = 3,
+        placement = findings.placement,
+        settings = settings.join(", "),
+        repetitions = options.repetitions(),
+        seconds = options.seconds(),
+        accounts = number(options.accounts() as f64),
+        events = number(options.events() as f64),
+    )
+}
+
+/// What is missed is said before any table.
+fn shortfalls(findings: &Findings) -> String {
+    let mut text = String::from("## What falls short\n\n");
+    let mut count = 0;
+    let mut add = |line: String| {
+        text.push_str(&format!("- {line}\n"));
+        count += 1;
+    };
+    for Measured { workload, samples } in &findings.measured {
+        let Some(target) = workload.target else { continue };
+        let asked =
+            format!("{} ({}): {} asked", workload.name, workload.description, target.text());
+        match ratio(samples, Kind::Stock) {
+            Ok(found) if target.is_met(found.median) => {}
+            Ok(found) => add(format!("**{asked}, {} reached**", spread(found))),
+            Err(reason) => add(format!("{asked}, not known: {reason}")),
+        }
+    }
+    for RoundTrips { traced, counts } in &findings.round_trips {
+        let Some(target) = traced.target else { continue };
+        let asked = format!("round trips of {}: {} asked", traced.description, number(target));
+        match &counts[0] {
+            Ok(found) if *found <= target => {}
+            Ok(found) => add(format!("**{asked}, {} counted**", number(*found))),
+            Err(reason) => add(format!("{asked}, not known: {reason}")),
+        }
+    }
+    if count == 0 {
+        text.push_str("Nothing of what was measured in this run.\n");
+    }
+    text
+}
+
+fn table<'a>(title: &str, cpu: &str, lines: impl Iterator<Item = &'a Measured>) -> Option<String> {
+    let cpu = format!("{cpu} (ours, stock, plain)");
+    let mut table = Table::new(&[
+        "workload",
+        "what",
+        "ours",
+        "stock",
+        "plain",
+        "ours/stock",
+        "target",
+        "ours/plain",
+        &cpu,
+        "WAL syncs (ours, stock, plain)",
+    ]);
+    let mut count = 0;
+    for Measured { workload, samples } in lines {
+        table.row(&line(workload, samples));
+        count += 1;
+    }
+    (count > 0).then(|| format!("## {title}\n\n{}", table.into_text()))
+}
+
+fn line(workload: &Workload, samples: &[Samples; 3]) -> Vec<String> {
+    let medians = |read: fn(&Sample) -> Option<f64>| {
+        samples.each_ref().map(|samples| {
+            let found = samples.as_ref().ok().map(|samples| samples.iter().filter_map(read));
+            found.and_then(Spread::of).map_or("n/a".to_owned(), |found| number(found.median))
+        })
+    };
+    let name = match workload.work {
+        Work::Copy => format!("{} (stock: a tenth, scaled)", workload.name),
+        _ => workload.name.clone(),
+    };
+    let to_stock = ratio(samples, Kind::Stock);
+    let target = match (workload.target, &to_stock) {
+        (None, _) => String::new(),
+        (Some(target), Err(_)) => format!("{}: n/a", target.text()),
+        (Some(target), Ok(found)) if target.is_met(found.median) => {
+            format!("{}: met", target.text())
+        }
+        (Some(target), Ok(_)) => format!("{}: **missed**", target.text()),
+    };
+    let mut cells = vec![name, workload.description.to_owned()];
+    cells.extend(medians(|sample| Some(sample.value)));
+    cells.push(to_stock.map_or("n/a".to_owned(), spread));
+    cells.push(target);
+    cells.push(ratio(samples, Kind::Plain).map_or("n/a".to_owned(), spread));
+    cells.push(medians(|sample| Some(sample.cpu_us)).join(", "));
+    cells.push(medians(|sample| sample.wal_syncs).join(", "));
+    cells
+}
+
+fn round_trips(all: &[RoundTrips]) -> Option<String> {
+    if all.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(&["statement", "ours", "stock", "target for ours"]);
+    for RoundTrips { traced, counts } in all {
+        let [ours, stock] = counts.each_ref().map(|count| match count {
+            Ok(count) => number(*count),
+            Err(_) => "n/a".to_owned(),
+        });
+        let target = traced.target.map(number).unwrap_or_default();
+        table.row(&[traced.description.to_owned(), ours, stock, target]);
+    }
+    Some(format!(
+        "## Round trips between node 1 and the others\n\nCounted by a proxy: how often node 1 spoke to another node \
+         after having listened to it. Means of 5 executions\nin a session that has run the statement 8 times, keys of \
+         node 2, prepared.\n\n{}",
+        table.into_text()
+    ))
+}
+
+/// The reasons behind every "n/a".
+fn missing(findings: &Findings) -> Option<String> {
+    let mut lines = Vec::new();
+    for Measured { workload, samples } in &findings.measured {
+        for (kind, samples) in Kind::ALL.iter().zip(samples) {
+            if let Err(reason) = samples {
+                lines.push(format!("- {}, {}: {reason}", workload.name, kind.name()));
+            }
+        }
+    }
+    for RoundTrips { traced, counts } in &findings.round_trips {
+        for (kind, count) in Kind::ALL.iter().zip(counts) {
+            if let Err(reason) = count {
+                lines.push(format!(
+                    "- round trips, {}, {}: {reason}",
+                    traced.description,
+                    kind.name()
+                ));
+            }
+        }
+    }
+    (!lines.is_empty()).then(|| format!("## Not measured\n\n{}\n", lines.join("\n")))
+}
+
+/// Of ours to `other`; or why there is none.
+fn ratio(samples: &[Samples; 3], other: Kind) -> Result<Spread, String> {
+    let theirs = match other {
+        Kind::Ours => 0,
+        Kind::Stock => 1,
+        Kind::Plain => 2,
+    };
+    let of = |index: usize| {
+        let found = samples[index].as_ref();
+        found.map_err(|reason| format!("{}: {reason}", Kind::ALL[index].name()))
+    };
+    Spread::of_ratios(of(0)?, of(theirs)?).ok_or_else(|| "no runs".to_owned())
+}
