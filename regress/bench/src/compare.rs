@@ -73,7 +73,7 @@ struct Scratch {
 /// Two benchmarks with the same ports would disturb each other.
 fn scratch(options: &Options) -> anyhow::Result<Scratch> {
     let name = format!("shardman-bench-{}", options.base_port);
-    let data = options.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(&name));
+    let data = options.dir.clone().unwrap_or_else(std::env::temp_dir).join(&name);
     fs::create_dir_all(&data).with_context(|| format!("could not make {}", data.display()))?;
     let lock = fs::File::create(data.join("lock"))
         .with_context(|| format!("could not write in {}", data.display()))?;
@@ -232,13 +232,14 @@ fn count_round_trips(systems: &Systems<'_>, keys: &Keys) -> Vec<RoundTrips> {
 }
 
 fn told(workload: &Workload, repetition: u32, kind: Kind, sample: Sample) -> String {
+    let syncs = sample.wal_syncs.map(|syncs| format!(", {syncs:.2} WAL syncs"));
     format!(
-        "{} #{repetition} {}: {:.1}, {:.0} us CPU, {:.2} WAL syncs",
+        "{} #{repetition} {}: {:.1}, {:.0} us CPU{}",
         workload.name,
         kind.name(),
         sample.value,
         sample.cpu_us,
-        sample.wal_syncs.unwrap_or(f64::NAN)
+        syncs.unwrap_or_default()
     )
 }
 

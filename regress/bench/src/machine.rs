@@ -15,7 +15,7 @@ pub struct Machine {
     pub date: String,
     /// The commit that was measured, as far as git knows.
     pub commit: String,
-    /// The one-minute load when the benchmark began.
+    /// The load when the benchmark began.
     pub load: String,
 }
 
@@ -37,9 +37,14 @@ impl Machine {
             system: format!("{}, Linux {}", os.trim_matches('"'), kernel.trim()),
             date: run("date", &["--utc", "+%Y-%m-%d %H:%M UTC"]),
             commit: run("git", &["describe", "--always", "--dirty"]),
-            load: read("/proc/loadavg").split(' ').next().unwrap_or("?").to_owned(),
+            load: load(),
         }
     }
+}
+
+/// The average number of processes that ran or wanted to, over a minute.
+pub fn load() -> String {
+    read("/proc/loadavg").split(' ').next().unwrap_or("?").to_owned()
 }
 
 /// What follows `key` in the first line of `path` that starts with it.

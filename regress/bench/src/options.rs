@@ -29,10 +29,10 @@ pub struct Options {
     /// Where the report goes [default: docs/performance.md, with --quick or --only nowhere]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Where the servers' data go; made and deleted [default: in the temporary directory]
+    /// Where to make a directory for the servers' data [default: the temporary directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A directory on tmpfs for the servers' WAL
+    /// Where to make a directory for the servers' WAL; should be on tmpfs
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     pub wal_dir: PathBuf,
     /// The first of seven consecutive ports
