@@ -71,3 +71,14 @@ SELECT count(*) FROM t WHERE id = 79; COMMIT;
 -- an error, then ROLLBACK TO, then the same statement again
 BEGIN; SAVEPOINT s; SELECT id FROM t WHERE id = 1; INSERT INTO t VALUES (1); ROLLBACK TO s; SELECT id FROM t WHERE id = 1; INSERT INTO t VALUES (80); COMMIT;
 SELECT * FROM state;
+-- a long scan, its next chunk always on the way, around errors on its session
+\! $PSQL -q -d postgres -p $N2PORT -c "CREATE TABLE long AS SELECT i, repeat('x', 50) AS x FROM generate_series(1, 100000) i"
+CREATE FOREIGN TABLE long (i int, x text) SERVER s2;
+DO $$DECLARE n bigint := 0; s bigint := 0; r record; BEGIN
+  FOR r IN SELECT i, x FROM long LOOP
+    n := n + 1; s := s + r.i;
+    IF n % 7001 = 0 THEN BEGIN INSERT INTO t VALUES (1); EXCEPTION WHEN unique_violation THEN NULL; END; END IF;
+    IF n % 9001 = 0 THEN BEGIN PERFORM count(*) FROM long l2 WHERE l2.i <= n; RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN NULL; END; END IF;
+    IF n % 12001 = 0 THEN BEGIN PERFORM * FROM long l2 LIMIT 5000; INSERT INTO t3 VALUES (n); END; END IF;
+  END LOOP; RAISE NOTICE '% rows, sum %', n, s; END$$;
+SELECT count(*) FROM t3;
