@@ -1,6 +1,6 @@
 CREATE FUNCTION shardman.describe_index(index oid) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
-    SET search_path = pg_catalog
+    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
     AS $$
         -- "ON ONLY" is how a partitioned index is printed; made again it must reach the leaves.
         SELECT CASE WHEN c.relkind = 'I'
@@ -16,8 +16,9 @@ REVOKE ALL ON FUNCTION shardman.describe_index(oid) FROM PUBLIC;
 
 CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
-    -- With nothing else on the path every printed name comes out qualified.
-    SET search_path = pg_catalog
+    -- With nothing else on the path every printed name comes out qualified; constants are printed so
+    -- that every session reads them alike.
+    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
     AS $$
         SELECT jsonb_build_object(
             'schema', n.nspname,

@@ -42,7 +42,7 @@ impl Placement {
 
 /// Names of a relation and its columns on the other side.
 pub struct RemoteRelation {
-    /// As SQL: unqualified for a leaf, qualified on a user's own server.
+    /// As SQL, qualified.
     pub sql_name: Vec<u8>,
     relid: pg_sys::Oid,
     has_own_names: bool,
@@ -58,7 +58,9 @@ impl RemoteRelation {
         };
         match placement {
             Placement::Node(_) => {
-                RemoteRelation { sql_name: quote_identifier(&name), relid, has_own_names: false }
+                let mut sql_name = b"shardman_data.".to_vec();
+                sql_name.extend(quote_identifier(&name));
+                RemoteRelation { sql_name, relid, has_own_names: false }
             }
             Placement::Server(_) => {
                 let (_, options) = options::table_options(relid);

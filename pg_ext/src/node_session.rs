@@ -52,6 +52,11 @@ pub fn is_node_session() -> bool {
     known
 }
 
+/// Whether it has been found out that the client is no node. Raises nothing.
+pub fn is_known_user_session() -> bool {
+    IS_NODE_SESSION.get() == Some(false)
+}
+
 /// From now on, and until the transaction ends, statements run as this user:
 /// as inside a SECURITY DEFINER function, so that no SET ROLE, RESET ROLE or
 /// SET SESSION AUTHORIZATION gets out of it.

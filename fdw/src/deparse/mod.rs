@@ -1,6 +1,7 @@
 //! Remote SQL. Conditions are printed by PostgreSQL itself; the fixed shapes of
 //! modifications are written out.
 
+mod leaf_schema;
 mod modify;
 mod parameters;
 mod select;

@@ -12,9 +12,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
 use super::Parameters;
+use super::leaf_schema::at_owner;
 use crate::backend::{Attribute, bytes_of, cells, quote_identifier};
 use crate::placement::{Placement, RemoteRelation};
-use crate::session;
 use crate::types::TransmissionModes;
 
 /// FOR UPDATE and its kin.
@@ -61,11 +61,11 @@ pub unsafe fn select_statement(select: &Select<'_>, parameters: &mut Parameters)
         }
         match select.placement {
             Placement::Node(_) => {
-                let path = session::search_path("shardman_remote");
-                let modes = TransmissionModes::enter(Some(&path));
+                // Every name comes out qualified.
+                let modes = TransmissionModes::enter(Some("pg_catalog"));
                 let text = pg_sys::pg_get_querydef(query(select, quals), false);
                 modes.leave();
-                bytes_of(text)
+                at_owner(&bytes_of(text))
             }
             Placement::Server(_) => {
                 let modes = TransmissionModes::enter(Some("pg_catalog"));

@@ -61,9 +61,9 @@ pub fn emit(report: &Report) {
 
 /// Runs `body` where nothing may raise (COMMIT and ABORT callbacks). A failure
 /// of any kind comes back as a report.
-pub fn quietly<R>(body: impl FnOnce() -> Result<R, Error>) -> Result<R, Report> {
-    PgTryBuilder::new(AssertUnwindSafe(|| body().map_err(Report::from)))
-        .catch_others(|caught| Err(Report::from(caught)))
+pub fn quietly<R>(body: impl FnOnce() -> Result<R, Error>) -> Result<R, Box<Report>> {
+    PgTryBuilder::new(AssertUnwindSafe(|| body().map_err(|e| Box::new(Report::from(e)))))
+        .catch_others(|caught| Err(Box::new(Report::from(caught))))
         .execute()
 }
 

@@ -1,6 +1,7 @@
 //! The fields of an `ereport`, owned by Rust.
 
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 
 use super::{Error, RemoteError, SqlState};
 
@@ -113,6 +114,30 @@ impl Report {
             datatype: error.datatype,
             constraint: error.constraint,
         }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    /// For `#[pg_extern]` functions, which raise by panic: keeps SQLSTATE,
+    /// message, detail and hint. Plain-old frames with
+    /// [`callback`](super::callback) keep everything.
+    fn from(error: Error) -> ErrorReport {
+        let report = Report::from(error);
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let sqlstate = PgSqlErrorCode::from(report.sqlstate);
+        let mut ereport = ErrorReport::new(sqlstate, text(report.message), "shardman");
+        let context = report.context.map(text);
+        let detail = match (report.detail.map(text), context) {
+            (Some(detail), Some(context)) => Some(format!("{detail}\n{context}")),
+            (detail, context) => detail.or(context),
+        };
+        if let Some(detail) = detail {
+            ereport = ereport.set_detail(detail);
+        }
+        if let Some(hint) = report.hint.map(text) {
+            ereport = ereport.set_hint(hint);
+        }
+        ereport
     }
 }
 

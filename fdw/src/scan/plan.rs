@@ -10,8 +10,6 @@ use super::relation::RelationPlan;
 use crate::backend::{Attribute, attributes, cells};
 use crate::deparse::{Parameters, RowLock, Select, select_statement};
 use crate::error::{Error, callback};
-use crate::placement::Placement;
-use crate::shippable::is_shippable;
 
 /// A plain-old frame.
 pub unsafe extern "C-unwind" fn get_plan(
@@ -38,15 +36,13 @@ unsafe fn plan(
     // SAFETY: the planner's pointers; guarded calls.
     unsafe {
         let info = &*(*rel).fdw_private.cast::<RelationPlan>();
-        let same_locale = matches!(info.placement, Placement::Node(_));
         let (mut remote, mut local) = (null_mut(), null_mut());
         for clause in cells::<pg_sys::RestrictInfo>(clauses) {
             if (*clause).pseudoconstant {
                 continue;
             }
             let expression = (*clause).clause;
-            let ships = pg_sys::list_member_ptr(info.remote, clause.cast())
-                || is_shippable(expression.cast(), (*rel).relid, same_locale).is_ok();
+            let ships = pg_sys::list_member_ptr(info.remote, clause.cast());
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, expression.cast());
         }

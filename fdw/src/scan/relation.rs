@@ -49,8 +49,13 @@ unsafe fn estimate(
     unsafe {
         let (mut remote, mut local) = (null_mut(), null_mut());
         for info in cells::<pg_sys::RestrictInfo>((*rel).baserestrictinfo) {
-            let verdict = is_shippable((*info).clause.cast(), (*rel).relid, same_locale);
-            let list = if verdict.is_ok() { &mut remote } else { &mut local };
+            // Over there conditions run in any order: one that could tell what a
+            // security condition hides waits for it here.
+            let keeps_secrets =
+                (*info).security_level <= (*rel).baserestrict_min_security || (*info).leakproof;
+            let ships = keeps_secrets
+                && is_shippable((*info).clause.cast(), (*rel).relid, same_locale).is_ok();
+            let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, info.cast());
         }
         if (*rel).tuples < 0.0 {

@@ -19,6 +19,25 @@ pub fn init() {
     }
 }
 
+/// Says good-bye to all servers when this process ends; once, with the first
+/// session.
+pub fn say_goodbye_at_exit() {
+    // SAFETY: guarded call; the function lives as long as the process.
+    unsafe { pg_sys::on_proc_exit(Some(at_exit), pg_sys::Datum::from(0usize)) }
+}
+
+/// A plain-old frame.
+unsafe extern "C-unwind" fn at_exit(_code: i32, _arg: pg_sys::Datum) {
+    let _ = quietly(|| {
+        for slot in registry::slots() {
+            if let Ok(Some(mut session)) = slot.try_lease() {
+                session.connection.terminate();
+            }
+        }
+        Ok(())
+    });
+}
+
 /// A plain-old frame.
 unsafe extern "C-unwind" fn at_transaction(event: XactEvent::Type, _arg: *mut c_void) {
     match event {

@@ -167,7 +167,8 @@ pub fn after_commit() -> Result<(), Error> {
     for slot in participants() {
         let mut session = slot.lease()?;
         let Ending::Prepared(gid) = session.ending.clone() else {
-            session.forget_transaction();
+            // Begun after PRE_COMMIT: too late to take part.
+            session.discard();
             continue;
         };
         let sql = format!("COMMIT PREPARED {}", quote_literal(&gid));

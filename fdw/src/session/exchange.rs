@@ -67,12 +67,23 @@ pub fn collect_until(
     command: &str,
     deadline: Instant,
 ) -> Result<Reply, Error> {
-    let mut session = slot.lease()?;
-    let outcome = session.connection.wait_for(ticket, Some(deadline), Interrupts::Ignore);
-    if matches!(outcome, Err(Stop::TimedOut)) {
-        session.connection.give_up("the server did not answer in time");
+    let (notices, name, result) = {
+        let mut session = slot.lease()?;
+        let outcome = session.connection.wait_for(ticket, Some(deadline), Interrupts::Ignore);
+        if matches!(outcome, Err(Stop::TimedOut)) {
+            session.connection.give_up("the server did not answer in time");
+        }
+        let notices = session.connection.take_notices();
+        let name = session.name.clone();
+        (notices, name, finish(&mut session, ticket, command, outcome))
+    };
+    // Warnings of our own ROLLBACKs are no news.
+    if result.is_ok() && !command.starts_with("ROLLBACK") {
+        for notice in notices {
+            emit(&Report::notice(&name, notice));
+        }
     }
-    finish(&mut session, ticket, command, outcome)
+    result
 }
 
 fn finish(

@@ -22,7 +22,6 @@ pub use dialog::Dialog;
 pub(crate) use exchange::{collect, forget_portal};
 pub use opening::Login;
 pub use properties::default_opening_statements;
-pub(crate) use properties::search_path;
 pub(crate) use registry::acquire;
 pub(crate) use session::{Request, Session};
 pub(crate) use slot::Slot;

@@ -9,30 +9,22 @@ use crate::backend::{cells, quote_literal, text_of};
 use crate::error::Refusal;
 
 /// `SET shardman.effective_user` to the current user and `SET search_path` to
-/// the leaves' schema followed by the sender's path.
+/// the sender's path, so that functions find there what they find here.
 pub fn default_opening_statements() -> Result<String, Refusal> {
-    // SAFETY: guarded calls that return palloc'd or static C strings.
-    let user = unsafe { text_of(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
+    // SAFETY: guarded calls; a palloc'd and a static C string.
+    let (user, path) = unsafe {
+        let user = text_of(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false));
+        (user, text_of(pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false)))
+    };
+    let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
+    let mut schemas = split(&path).iter().map(quoted).collect::<Vec<_>>().join(", ");
+    if schemas.is_empty() {
+        schemas.push_str("''");
+    }
     Ok(format!(
-        "SET shardman.effective_user = {}; SET search_path = {}",
+        "SET shardman.effective_user = {}; SET search_path = {schemas}",
         quote_literal(&user),
-        search_path("shardman_data")
     ))
-}
-
-/// `first`, the sender's search path, and pg_temp, as a list of quoted names
-/// that both SET and a setting's text take. Remote SQL is printed under the
-/// same path with `shardman_remote` as its first, so that names mean the same.
-pub fn search_path(first: &str) -> String {
-    // SAFETY: guarded call that returns a static C string.
-    let path = unsafe { text_of(pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false)) };
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let mut schemas = vec![quoted(first)];
-    schemas.extend(
-        split(&path).iter().filter(|s| !s.is_empty() && *s != "pg_temp").map(|s| quoted(s)),
-    );
-    schemas.push("pg_temp".to_string());
-    schemas.join(", ")
 }
 
 /// The names of a search path; taken apart and quoted again because a

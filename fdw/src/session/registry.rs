@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
+use super::callbacks;
 use super::opening::{self, Destination};
 use super::slot::Slot;
 use super::{Session, Target};
@@ -75,6 +76,9 @@ fn open(destination: Destination) -> Result<Session, Error> {
         next.set(id + 1);
         id
     });
+    if id == 1 {
+        callbacks::say_goodbye_at_exit();
+    }
     let mut attempt = destination.start()?;
     loop {
         match attempt.advance(id)? {

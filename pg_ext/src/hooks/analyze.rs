@@ -9,8 +9,8 @@
 use pgrx::prelude::*;
 
 use crate::ddl::is_leaf_schema;
-use crate::node_session::is_node_session;
-use crate::report::{OrRaise, Report};
+use crate::node_session::{is_known_user_session, is_node_session};
+use crate::report::Report;
 
 static mut PREVIOUS: pg_sys::post_parse_analyze_hook_type = None;
 
@@ -36,21 +36,27 @@ unsafe extern "C-unwind" fn post_parse_analyze(
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn look_at_leaves(
-    pstate: *mut pg_sys::ParseState,
-    query: *mut pg_sys::Query,
-) {
+/// A plain-old frame.
+unsafe fn look_at_leaves(pstate: *mut pg_sys::ParseState, query: *mut pg_sys::Query) {
     // SAFETY: analysis hands over a valid query and its parse state.
     unsafe {
-        if (*query).commandType == pg_sys::CmdType::CMD_UTILITY || !crate::in_cluster_database() {
+        let is_utility = (*query).commandType == pg_sys::CmdType::CMD_UTILITY;
+        let writes = (*query).resultRelation > 0 || !(*query).cteList.is_null();
+        // Most statements of most sessions end here.
+        if is_utility || (!writes && is_known_user_session()) {
             return;
         }
-        if is_node_session() && (*pstate).p_sourcetext == pg_sys::debug_query_string {
-            trust_the_coordinator(query);
-        } else {
-            refuse_writes(query).or_raise();
-        }
+        fdw::callback(|| {
+            if !crate::in_cluster_database() {
+                return Ok(());
+            }
+            if is_node_session() && (*pstate).p_sourcetext == pg_sys::debug_query_string {
+                trust_the_coordinator(query);
+                Ok(())
+            } else {
+                Ok(refuse_writes(query)?)
+            }
+        })
     }
 }
 
@@ -59,9 +65,16 @@ unsafe fn trust_the_coordinator(query: *mut pg_sys::Query) {
     // SAFETY: the caller's; the range table holds RangeTblEntry nodes.
     unsafe {
         for entry in crate::lists::elements::<pg_sys::RangeTblEntry>((*query).rtable) {
-            if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION && is_leaf_schema((*entry).relid) {
-                (*entry).requiredPerms = 0;
+            match (*entry).rtekind {
+                pg_sys::RTEKind::RTE_RELATION if is_leaf_schema((*entry).relid) => {
+                    (*entry).requiredPerms = 0;
+                }
+                pg_sys::RTEKind::RTE_SUBQUERY => trust_the_coordinator((*entry).subquery),
+                _ => {}
             }
+        }
+        for cte in crate::lists::elements::<pg_sys::CommonTableExpr>((*query).cteList) {
+            trust_the_coordinator((*cte).ctequery.cast());
         }
     }
 }
@@ -69,17 +82,18 @@ unsafe fn trust_the_coordinator(query: *mut pg_sys::Query) {
 /// SAFETY: `query` is valid.
 unsafe fn refuse_writes(query: *mut pg_sys::Query) -> Result<(), Report> {
     // SAFETY: the caller's; resultRelation is an index into the range table.
+    // Only the top level and its CTEs can write.
     unsafe {
         let target = (*query).resultRelation;
-        if target <= 0 {
-            return Ok(());
+        if target > 0 {
+            let entry: *mut pg_sys::RangeTblEntry =
+                pg_sys::list_nth((*query).rtable, target - 1).cast();
+            if is_leaf_schema((*entry).relid) && !is_referential_action() {
+                return Err(crate::ddl::leaf_by_hand((*entry).relid));
+            }
         }
-        let entry: *mut pg_sys::RangeTblEntry =
-            pg_sys::list_nth((*query).rtable, target - 1).cast();
-        if !is_leaf_schema((*entry).relid) || is_referential_action() {
-            return Ok(());
-        }
-        Err(crate::ddl::leaf_by_hand((*entry).relid))
+        crate::lists::elements::<pg_sys::CommonTableExpr>((*query).cteList)
+            .try_for_each(|cte| refuse_writes((*cte).ctequery.cast()))
     }
 }
 

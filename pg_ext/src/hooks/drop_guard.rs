@@ -7,7 +7,6 @@ use std::ffi::{c_int, c_void};
 use pgrx::prelude::*;
 
 use crate::ddl;
-use crate::report::OrRaise;
 
 static mut PREVIOUS: pg_sys::object_access_hook_type = None;
 
@@ -40,9 +39,15 @@ unsafe extern "C-unwind" fn object_access(
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn on_drop(rel: pg_sys::Oid) {
-    if crate::in_cluster_database() {
-        ddl::before_drop(rel).or_raise();
+/// A plain-old frame.
+unsafe fn on_drop(rel: pg_sys::Oid) {
+    // SAFETY: no destructor is live here or in the caller.
+    unsafe {
+        fdw::callback(|| {
+            if crate::in_cluster_database() {
+                ddl::before_drop(rel)?;
+            }
+            Ok(())
+        })
     }
 }

@@ -18,7 +18,7 @@ CREATE INDEX st_orders_customer ON st_orders (customer) WHERE customer > 0;
 CREATE UNIQUE INDEX st_orders_unique ON st_orders (id, customer);
 \connect - - - :n2
 \d st_orders
-SELECT pnum, node_id, count(*) OVER (PARTITION BY node_id) FROM shardman.parts WHERE rel = 'st_orders'::regclass ORDER BY pnum;
+SELECT node_id, count(*) FROM shardman.parts WHERE rel = 'st_orders'::regclass GROUP BY node_id ORDER BY node_id;
 SELECT n.nspname, c.relkind, c.reloptions, count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.inhparent = 'st_orders'::regclass GROUP BY 1, 2, 3 ORDER BY 1;
 SELECT indexrelid::regclass, indisunique, indisprimary, indisvalid FROM pg_index WHERE indrelid = 'st_orders'::regclass ORDER BY 1;

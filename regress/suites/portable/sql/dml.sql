@@ -30,7 +30,7 @@ SELECT count(*) FROM dml_item WHERE false;
 
 -- one row, some rows, all rows
 UPDATE dml_item SET name = 'seventeen' WHERE id = 17;
-UPDATE dml_item SET price = price + 1 WHERE id < 4 RETURNING id, price;
+WITH dearer AS (UPDATE dml_item SET price = price + 1 WHERE id < 4 RETURNING id, price) SELECT * FROM dearer ORDER BY id;
 UPDATE dml_item SET note = upper(note) WHERE note IS NOT NULL;
 UPDATE dml_item SET note = coalesce(note, '-');
 \connect - - - :n1
