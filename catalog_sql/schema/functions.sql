@@ -49,13 +49,9 @@ CREATE FUNCTION shardman.adopt(identity text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
 
-CREATE FUNCTION shardman.forget(cluster_id text) RETURNS void
-    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'forget_wrapper';
-COMMENT ON FUNCTION shardman.forget(text) IS 'internal: undoes adopt() when joining failed before the log reached this server';
-
 REVOKE ALL ON FUNCTION
     shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
-    shardman.adopt(text), shardman.forget(text)
+    shardman.adopt(text)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;

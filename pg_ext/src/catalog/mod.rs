@@ -7,7 +7,7 @@ mod sharded_tables;
 mod table_definition;
 
 pub use acting_as::ActingAs;
-pub use registry::{Member, Registry, ShardedTable, forget_registry, init, registry};
+pub use registry::{Member, forget_registry, init, registry};
 pub use sharded_tables::{
     last_table_id, next_table_id, note_table_id, register_table, unregister_table,
 };

@@ -1,8 +1,6 @@
 //! Which utility statements concern us.
 #![allow(unsafe_code)]
 
-use std::ffi::c_char;
-
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
@@ -15,10 +13,9 @@ use crate::report::Report;
 /// Decides how a utility statement runs.
 ///
 /// # Safety
-/// `pstmt` is a valid utility statement; `query_string` is NUL-terminated.
+/// `pstmt` is a valid utility statement.
 pub unsafe fn before_utility(
     pstmt: *mut pg_sys::PlannedStmt,
-    query_string: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
     use pg_sys::NodeTag;
@@ -42,7 +39,7 @@ pub unsafe fn before_utility(
                 Ok(Step::Pass)
             }
             NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
-            NodeTag::T_IndexStmt => create_index::before(statement.cast(), query_string),
+            NodeTag::T_IndexStmt => create_index::before(statement.cast()),
             NodeTag::T_DropStmt => drop::before(statement.cast()),
             _ => fences::check(statement).map(|()| Step::Pass),
         }

@@ -1,7 +1,7 @@
 //! `CREATE INDEX` on a sharded table.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
 
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
@@ -29,10 +29,7 @@ pub struct CreatedIndex {
 ///
 /// # Safety
 /// `statement` is a valid IndexStmt.
-pub unsafe fn before(
-    statement: *mut pg_sys::IndexStmt,
-    _query_string: *const c_char,
-) -> Result<Step, Report> {
+pub unsafe fn before(statement: *mut pg_sys::IndexStmt) -> Result<Step, Report> {
     // SAFETY: the caller's.
     let (parent, is_unique, is_concurrent) = unsafe {
         let Some(parent) = relation_of((*statement).relation) else { return Ok(Step::Pass) };

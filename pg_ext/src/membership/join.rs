@@ -8,7 +8,7 @@
 
 use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
 use cluster::sharding::NodeCommand;
-use cluster::{ClusterId, Identity, Mismatch, NodeId, ServerDescription, SystemIdentifier};
+use cluster::{Identity, Mismatch, NodeId, ServerDescription, SystemIdentifier};
 use pgrx::prelude::*;
 use raft::{Request, Response};
 
@@ -78,11 +78,6 @@ pub fn adopt(identity: &str) -> Result<(), Report> {
             worker::ask(&Request::Adopt { identity }).map(drop)
         }
     }
-}
-
-/// Undoes `adopt`, as long as the log has not arrived.
-pub fn forget(cluster_id: &str) -> Result<(), Report> {
-    worker::ask(&Request::Forget { cluster_id: ClusterId(cluster_id.into()) }).map(drop)
 }
 
 fn describe(newcomer: &mut Dialog, address: &Address) -> Result<ServerDescription, Report> {

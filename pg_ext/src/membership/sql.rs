@@ -33,11 +33,6 @@ fn adopt(identity: &str) {
 }
 
 #[pg_extern(sql = false)]
-fn forget(cluster_id: &str) {
-    join::forget(cluster_id).or_raise()
-}
-
-#[pg_extern(sql = false)]
 fn my_id() -> Option<i32> {
     my_identity_if_any().or_raise().map(|identity| number(identity.node_id))
 }

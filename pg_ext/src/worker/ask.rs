@@ -29,31 +29,22 @@ thread_local! {
     static LINE: RefCell<Option<Line>> = const { RefCell::new(None) };
 }
 
-/// Sends a request and waits for the answer. Answers to cancel. The outer
-/// error says that the worker cannot be reached.
-pub fn ask_log(request: &Request) -> Result<Result<Response, RaftError>, Report> {
-    let bytes = match encode_request(request) {
-        Ok(bytes) => bytes,
-        Err(error) => return Ok(Err(error)),
-    };
+/// Sends a request and waits for the answer. Answers to cancel.
+pub fn ask(request: &Request) -> Result<Response, Report> {
+    let bytes = encode_request(request)?;
     let kept = LINE.with_borrow_mut(Option::take);
     if let Some(mut line) = kept
         && let Ok(answer) = line.call(&bytes)
     {
         LINE.set(Some(line));
-        return Ok(answer);
+        return Ok(answer?);
     }
     // No line, or one whose worker was started anew: nothing was answered on
     // it. A request that changes the log is guarded by the state machine.
     let mut line = Line::open().map_err(unreachable_worker)?;
     let answer = line.call(&bytes).map_err(unreachable_worker)?;
     LINE.set(Some(line));
-    Ok(answer)
-}
-
-/// The answer, or a report.
-pub fn ask(request: &Request) -> Result<Response, Report> {
-    ask_log(request)?.map_err(Report::from)
+    Ok(answer?)
 }
 
 impl Line {

@@ -8,6 +8,6 @@ mod background;
 mod listed;
 mod wake_up;
 
-pub use ask::{ask, ask_log};
+pub use ask::ask;
 pub use background::register;
 pub use listed::{wait_until, wait_until_active, wait_until_listed};
