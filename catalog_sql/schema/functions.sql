@@ -32,6 +32,10 @@ CREATE FUNCTION shardman.raft_status_json() RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_status_json_wrapper';
 COMMENT ON FUNCTION shardman.raft_status_json() IS 'the same as a JSON object, with the lag of each node on the leader';
 
+CREATE FUNCTION shardman.recover_xacts() RETURNS bigint
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'recover_xacts_wrapper';
+COMMENT ON FUNCTION shardman.recover_xacts() IS 'finishes what this node coordinated and a crash left prepared on other nodes, as the recovery worker does every two seconds; returns how many participants';
+
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';
@@ -50,7 +54,7 @@ CREATE FUNCTION shardman.adopt(identity text) RETURNS void
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
 
 REVOKE ALL ON FUNCTION
-    shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
+    shardman.recover_xacts(), shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
     shardman.adopt(text)
     FROM PUBLIC;

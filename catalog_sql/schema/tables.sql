@@ -53,3 +53,12 @@ COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partitio
 REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement FROM PUBLIC;
 GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
+
+CREATE TABLE shardman.commit_decision (
+    xid          bigint PRIMARY KEY,
+    participants integer[] NOT NULL,
+    decided_at   timestamptz NOT NULL
+);
+COMMENT ON TABLE shardman.commit_decision IS 'transactions of this node that were committed while participants were prepared; a row goes when none is prepared any more';
+REVOKE ALL ON shardman.commit_decision FROM PUBLIC;
+GRANT SELECT ON shardman.commit_decision TO PUBLIC;

@@ -34,4 +34,11 @@ CREATE VIEW shardman.parts AS
              WHERE i.inhparent = t.rel AND c.relname ~ ('_' || p.pnum || '$')) AS l ON true;
 COMMENT ON VIEW shardman.parts IS 'the shard map: which node holds which partition';
 
-GRANT SELECT ON shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts TO PUBLIC;
+CREATE VIEW shardman.in_doubt AS
+    SELECT p.gid, (pg_catalog.string_to_array(p.gid, '_'))[2]::integer AS coordinator,
+           p.prepared, pg_catalog.clock_timestamp() - p.prepared AS age
+    FROM pg_catalog.pg_prepared_xacts AS p
+    WHERE p.database = pg_catalog.current_database() AND p.gid ~ '^sc_\d+_\d+_\d+$';
+COMMENT ON VIEW shardman.in_doubt IS 'participants prepared on this node; their coordinator decides';
+
+GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts TO PUBLIC;

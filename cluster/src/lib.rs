@@ -9,6 +9,7 @@ mod ids;
 pub mod metadata;
 mod server_description;
 pub mod sharding;
+pub mod txn;
 
 pub use identity::{Credential, Identity};
 pub use ids::{ClusterId, LogIndex, NodeId, PartitionNumber, SystemIdentifier, TableId};

@@ -5,13 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
-use fdw::{ClusterMap, Endpoint, Refusal};
+use cluster::txn::Gid;
+use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
 use crate::lists::text;
 use crate::membership::{self, Address};
 use crate::node_session::NODE_ROLE;
+use crate::recovery;
 use crate::report::Report;
 
 /// The cluster as this node knows it.
@@ -62,6 +64,22 @@ impl ClusterMap for Catalogs {
 
     fn local_node(&self) -> Option<NodeId> {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
+    }
+
+    fn gid(&self, xid: u64, participant: u32) -> String {
+        let coordinator = self.local_node().unwrap_or(NodeId(0));
+        Gid { coordinator, xid, participant }.to_string()
+    }
+
+    fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
+        let xid = participants.first().and_then(|first| Gid::parse(&first.gid));
+        let nodes: Vec<_> =
+            participants.iter().filter_map(|participant| participant.node).collect();
+        match xid {
+            // Servers that a user created by hand are not recovered.
+            Some(gid) if !nodes.is_empty() => Ok(recovery::record_decision(gid.xid, &nodes)?),
+            _ => Ok(()),
+        }
     }
 
     fn handshake(&self, node: NodeId) -> Option<String> {

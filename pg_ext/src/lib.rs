@@ -15,6 +15,7 @@ mod lists;
 mod membership;
 mod node_session;
 mod peers;
+mod recovery;
 mod report;
 mod settings;
 mod worker;
@@ -60,6 +61,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::init();
     hooks::install();
     worker::register();
+    recovery::register();
 }
 
 #[allow(unsafe_code)]

@@ -188,8 +188,11 @@ pub fn after_commit() -> Result<(), Error> {
         let outcome = collect_until(&slot, ticket, &sql, deadline);
         let mut session = slot.lease()?;
         session.forget_transaction();
-        if let Err(e) = outcome {
-            left_in_doubt(&session.name, &gid, e);
+        match outcome {
+            Ok(_) => {}
+            // Recovery was faster.
+            Err(Error::Remote { error, .. }) if error.sqlstate == SqlState::parse("42704") => {}
+            Err(e) => left_in_doubt(&session.name, &gid, e),
         }
         if session.connection.lost().is_some() {
             session.discard();

@@ -125,6 +125,11 @@ pub fn registry() -> Result<Rc<Registry>, Report> {
     Ok(loaded)
 }
 
+/// Whether the extension exists in this database.
+pub fn is_installed() -> bool {
+    sources().is_some()
+}
+
 fn sources() -> Option<[pg_sys::Oid; 3]> {
     // SAFETY: syscache look-ups by NUL-terminated names.
     unsafe {

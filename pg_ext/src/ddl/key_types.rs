@@ -70,10 +70,8 @@ fn hashed_by_oid(type_oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
-/// SAFETY: `composite` is a composite type.
-unsafe fn fields_hashed_by_oid(composite: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: the caller's; the descriptor is released before we return.
-    let descriptor = unsafe { PgTupleDesc::for_composite_type_by_oid(composite)? };
+fn fields_hashed_by_oid(composite: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let descriptor = PgTupleDesc::for_composite_type_by_oid(composite)?;
     let mut fields = descriptor.iter().filter(|field| !field.is_dropped());
     fields.find_map(|field| hashed_by_oid(field.type_oid().value()))
 }

@@ -49,9 +49,14 @@ impl Dialog {
         Ok(Dialog { connection: Connection::open(login)? })
     }
 
+    /// The rows of a query as text.
+    pub fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Report> {
+        Ok(self.connection.query(sql)?)
+    }
+
     /// The first column of a query's rows; NULL is left out.
     pub fn column(&mut self, sql: &str) -> Result<Vec<String>, Report> {
-        let rows = self.connection.query(sql)?;
+        let rows = self.rows(sql)?;
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
     }
 

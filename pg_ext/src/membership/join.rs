@@ -1,10 +1,14 @@
 //! Bringing a server into the cluster.
 //!
 //! `add_node` runs on a member and goes through these steps; an attempt that
-//! stopped between two of them is continued by calling it again.
-//! 1. compare the two servers; 2. `AddNode` in the log gives the id; 3. the
-//! newcomer takes its identity; 4. it receives the log, and a vote if there is
-//! room; 5. under the DDL lock it receives the sharded tables; 6. `ActivateNode`.
+//! stopped between two of them is continued by calling it again:
+//!
+//! - compare the two servers;
+//! - `AddNode` in the log, which gives the id;
+//! - the newcomer takes its identity;
+//! - it receives the log, and a vote if there is room;
+//! - under the DDL lock it receives the sharded tables;
+//! - `ActivateNode`.
 
 use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
 use cluster::sharding::NodeCommand;

@@ -10,4 +10,5 @@ mod role;
 mod sql;
 
 pub use address::Address;
+pub use dialog::Dialog;
 pub use identity::{folder, my_identity, my_identity_if_any, system_identifier};

@@ -1,0 +1,8 @@
+//! Transactions over several nodes: what a participant that is still prepared
+//! is to do.
+
+mod gid;
+mod recovery;
+
+pub use gid::Gid;
+pub use recovery::{CoordinatorRecord, LocalOutcome, Verdict, decide, is_settled};

@@ -1,0 +1,58 @@
+//! The recovery worker of a node: a pass every two seconds.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
+};
+use pgrx::prelude::*;
+
+use super::pass::{self, Sessions};
+use crate::{catalog, settings};
+
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Registers the worker. Called while the library is preloaded.
+pub fn register() {
+    BackgroundWorkerBuilder::new("shardman recovery worker")
+        .set_library("shardman")
+        .set_function("shardman_recovery_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
+}
+
+#[allow(missing_docs, unsafe_code)]
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn shardman_recovery_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(Some(&settings::database()), None);
+    let mut sessions = Sessions::default();
+    let mut told = Vec::new();
+    while BackgroundWorker::wait_latch(Some(INTERVAL)) {
+        // SAFETY of unwinding: an error ends the process, which starts anew.
+        let done = BackgroundWorker::transaction(AssertUnwindSafe(|| {
+            if !catalog::is_installed() {
+                return Ok(pass::Tally::default());
+            }
+            pass::run(&mut sessions)
+        }));
+        let troubles = match done {
+            Ok(tally) => {
+                if tally.finished > 0 {
+                    log!("shardman: finished {} prepared transactions", tally.finished);
+                }
+                tally.troubles
+            }
+            Err(report) => vec![format!("recovery did not look everywhere: {}", report.message)],
+        };
+        // The same trouble is told once, not every two seconds.
+        if troubles != told {
+            troubles.iter().for_each(|trouble| warning!("shardman: {trouble}"));
+            told = troubles;
+        }
+    }
+}
