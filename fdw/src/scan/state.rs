@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
+use super::asynchronous::Waiting;
 use crate::backend::{attributes, cells, form_tuple};
 use crate::compat;
 use crate::error::{Error, Refusal, SqlState};
@@ -49,6 +50,8 @@ pub struct ScanState {
     needs_heap_tuples: bool,
     fetch_size: i32,
     parameters: Evaluated,
+    /// Under an Append that does not want to wait for us.
+    is_async: bool,
     run: Option<Run>,
 }
 
@@ -68,6 +71,8 @@ struct Run {
     owner: (u64, u64),
     portal: String,
     pending: Option<Ticket>,
+    /// The request of Async Append that waits for `pending`.
+    waiting: Option<Rc<Waiting>>,
     chunk: RowBuffer,
     position: usize,
     chunks: u32,
@@ -112,6 +117,7 @@ impl ScanState {
                 needs_heap_tuples: private.needs_heap_tuples,
                 fetch_size: private.fetch_size,
                 parameters,
+                is_async: (*node).ss.ps.async_capable,
                 run: None,
             };
             let mut home = PgMemoryContexts::For(context);
@@ -148,9 +154,7 @@ impl ScanState {
             unsafe { self.parameters.encode() };
             self.run = Some(self.open()?);
         }
-        let Some(run) = &mut self.run else {
-            return Err(Refusal::internal("a foreign scan has no portal").into());
-        };
+        let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
         let slot = unsafe { (*node).ss.ss_ScanTupleSlot };
         loop {
@@ -164,7 +168,8 @@ impl ScanState {
                 }
                 return Ok(Step::Slot);
             }
-            if run.is_exhausted {
+            // In async mode an empty slot also says: not yet.
+            if run.is_exhausted || (self.is_async && !run.is_ready(self.fetch_size)?) {
                 // SAFETY: guarded.
                 unsafe { pg_sys::ExecClearTuple(slot) };
                 return Ok(Step::Slot);
@@ -193,6 +198,7 @@ impl ScanState {
             owner,
             portal,
             pending,
+            waiting: None,
             chunk: RowBuffer::default(),
             position: 0,
             chunks: 0,
@@ -207,11 +213,85 @@ impl ScanState {
         if goes_back && !parameters_changed {
             if let Some(run) = &mut self.run {
                 run.position = 0;
+                run.waiting = None;
             }
             return;
         }
         self.end();
         self.parameters.is_fresh = false;
+    }
+
+    /// True if the pending chunk has arrived, or never will.
+    pub fn has_news(&self) -> Result<bool, Error> {
+        let run = self.run.as_ref().ok_or_else(not_running)?;
+        run.pending.map_or(Ok(true), |ticket| run.has_arrived(ticket))
+    }
+
+    /// Forgets who waits for the pending chunk.
+    pub fn wait_no_more(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.waiting = None;
+        }
+    }
+
+    /// Notes who waits for the pending chunk. False at the end of the scan.
+    ///
+    /// # Safety
+    /// `request` lives as long as this state.
+    pub unsafe fn wait_as(&mut self, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
+        let run = self.run.as_mut().ok_or_else(not_running)?;
+        if run.is_exhausted {
+            return Ok(false);
+        }
+        let ticket = run.pending.ok_or_else(not_running)?;
+        // SAFETY: per the contract.
+        let waiting = unsafe { Waiting::new(ticket, request) };
+        run.slot.lease()?.add_waiting(&waiting);
+        run.waiting = Some(waiting);
+        Ok(true)
+    }
+
+    /// The socket to watch for the pending chunk and the events to watch for;
+    /// none if a sibling with an earlier chunk watches it.
+    pub fn socket_to_watch(&self) -> (i32, u32) {
+        let watch = || {
+            let run = self.run.as_ref()?;
+            let mine = run.waiting.as_ref()?;
+            let mut session = run.slot.try_lease().ok()??;
+            let comes_first = session
+                .waiting()
+                .iter()
+                .filter(|w| w.is_sibling_of(mine) && session.connection.is_owed(w.ticket))
+                .all(|w| mine.ticket <= w.ticket);
+            comes_first.then(|| session.connection.socket_to_watch())
+        };
+        watch().unwrap_or((-1, 0))
+    }
+
+    /// Takes what the socket has.
+    pub fn receive(&mut self) -> Result<(), Error> {
+        let run = self.run.as_ref().ok_or_else(not_running)?;
+        let mut session = run.slot.lease()?;
+        session.connection.flush();
+        session.connection.receive();
+        Ok(())
+    }
+
+    /// Another waiting request of the same Append whose chunk has arrived, or
+    /// null.
+    pub fn sibling_with_news(&self, mine: *mut pg_sys::AsyncRequest) -> *mut pg_sys::AsyncRequest {
+        let find = || {
+            let run = self.run.as_ref()?;
+            let mut session = run.slot.try_lease().ok()??;
+            // SAFETY: `mine` is the request that is being answered.
+            let me = unsafe { Waiting::new(0, mine) };
+            let waiting = session.waiting();
+            let found = waiting.iter().find(|w| {
+                w.is_sibling_of(&me) && w.request() != mine && session.connection.is_done(w.ticket)
+            });
+            found.map(|w| w.request())
+        };
+        find().unwrap_or(std::ptr::null_mut())
     }
 
     /// Gives the portal up; the session closes it with its next request.
@@ -241,6 +321,24 @@ impl Run {
         Ok(())
     }
 
+    /// True if the next chunk can be had without waiting; asks for it if that
+    /// has not been done.
+    fn is_ready(&mut self, fetch_size: i32) -> Result<bool, Error> {
+        match self.pending {
+            Some(ticket) => self.has_arrived(ticket),
+            None => {
+                self.pending = Some(self.ask(self.next_size(fetch_size))?);
+                Ok(false)
+            }
+        }
+    }
+
+    fn has_arrived(&self, ticket: Ticket) -> Result<bool, Error> {
+        self.check_owner()?;
+        let session = self.slot.lease()?;
+        Ok(session.connection.is_done(ticket) || session.connection.lost().is_some())
+    }
+
     fn ask(&self, rows: i32) -> Result<Ticket, Error> {
         self.check_owner()?;
         // Entering mirrors a savepoint set since: an error must not reach past it.
@@ -265,6 +363,10 @@ impl Run {
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
     }
+}
+
+fn not_running() -> Error {
+    Refusal::internal("a foreign scan has no portal").into()
 }
 
 impl Evaluated {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::BufMut;
 use cluster::NodeId;
@@ -11,6 +11,7 @@ use postgres_protocol::message::frontend;
 
 use super::statements::{Lookup, Statement, StatementCache};
 use crate::error::{Error, Refusal, SqlState};
+use crate::scan::Waiting;
 use crate::transport::{Connection, Reply, Ticket};
 
 /// What is asked of a session.
@@ -68,6 +69,7 @@ pub struct Session {
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
     next_portal: u64,
+    waiting: Vec<Weak<Waiting>>,
 }
 
 impl Session {
@@ -96,6 +98,7 @@ impl Session {
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
             next_portal: 0,
+            waiting: Vec::new(),
         }
     }
 
@@ -108,6 +111,17 @@ impl Session {
                 reason: reason.to_string(),
             }),
         }
+    }
+
+    /// Enters a request of Async Append that waits for a chunk of this session.
+    pub fn add_waiting(&mut self, waiting: &Rc<Waiting>) {
+        self.waiting.push(Rc::downgrade(waiting));
+    }
+
+    /// The requests of Async Append that wait for chunks of this session.
+    pub fn waiting(&mut self) -> Vec<Rc<Waiting>> {
+        self.waiting.retain(|w| w.strong_count() > 0);
+        self.waiting.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// A portal name not used before in this session.
