@@ -70,6 +70,8 @@ struct Run {
     /// Session and transaction that the portal belongs to.
     owner: (u64, u64),
     portal: String,
+    /// The answer to a Bind that was sent ahead.
+    bound: Option<Ticket>,
     pending: Option<Ticket>,
     /// The request of Async Append that waits for `pending`.
     waiting: Option<Rc<Waiting>>,
@@ -109,7 +111,7 @@ impl ScanState {
                 result_formats: rows.formats().into(),
                 is_kept: true,
             };
-            let state = ScanState {
+            let mut state = ScanState {
                 relid: (*relation).rd_id,
                 user,
                 statement,
@@ -120,6 +122,9 @@ impl ScanState {
                 is_async: (*node).ss.ps.async_capable,
                 run: None,
             };
+            if statement_writes(estate) {
+                state.bind_ahead()?;
+            }
             let mut home = PgMemoryContexts::For(context);
             (*node).fdw_state = home.leak_and_drop_on_delete(state).cast();
         }
@@ -179,31 +184,58 @@ impl ScanState {
     }
 
     fn open(&self) -> Result<Run, Error> {
+        let (mut run, user) = self.prepare_run()?;
+        let first = run.next_size(self.fetch_size);
+        let request = self.request(&run.portal, first);
+        run.pending = Some(run.slot.enter()?.request(&request, user)?);
+        Ok(run)
+    }
+
+    /// Has the portal bound without asking for rows, unless it waits for
+    /// parameters.
+    ///
+    /// A portal sees what was there when it was bound. If the scans of a
+    /// statement that writes were opened only when they are needed, a later one
+    /// would see what the same statement has written meanwhile, and
+    /// INSERT … SELECT from the same table would take its own rows in again.
+    fn bind_ahead(&mut self) -> Result<(), Error> {
+        if self.parameters.writers.is_empty() {
+            let (mut run, user) = self.prepare_run()?;
+            let request = self.request(&run.portal, 0);
+            run.bound = Some(run.slot.enter()?.bind(&request, user)?);
+            self.run = Some(run);
+        }
+        Ok(())
+    }
+
+    fn request<'a>(&'a self, portal: &'a str, max_rows: i32) -> Request<'a> {
+        Request { statement: &self.statement, parameters: &self.parameters.wire, portal, max_rows }
+    }
+
+    /// A run of which nothing has been sent yet, and whom the session keeps
+    /// statements for.
+    fn prepare_run(&self) -> Result<(Run, u32), Error> {
         let target = Placement::of(self.relid)?.target(self.user);
         let slot = session::acquire(target)?;
-        let first = if self.fetch_size > 0 { FIRST_ROWS.min(self.fetch_size) } else { FIRST_ROWS };
         let (owner, portal) = {
             let mut session = slot.enter()?;
             ((session.id, session.transaction), session.new_portal())
         };
-        let request = Request {
-            statement: &self.statement,
-            parameters: &self.parameters.wire,
-            portal: &portal,
-            max_rows: first,
-        };
-        let pending = Some(slot.send(&request)?);
-        Ok(Run {
+        // SAFETY: guarded; reads the current user.
+        let user = unsafe { pg_sys::GetUserId() }.to_u32();
+        let run = Run {
             slot,
             owner,
             portal,
-            pending,
+            bound: None,
+            pending: None,
             waiting: None,
             chunk: RowBuffer::default(),
             position: 0,
             chunks: 0,
             is_exhausted: false,
-        })
+        };
+        Ok((run, user))
     }
 
     /// Back to the first row. A scan whose rows are all in the first chunk, or
@@ -297,7 +329,8 @@ impl ScanState {
     /// Gives the portal up; the session closes it with its next request.
     pub fn end(&mut self) {
         if let Some(run) = self.run.take() {
-            session::forget_portal(&run.slot, run.owner, run.portal, run.pending);
+            let tickets = [run.bound, run.pending];
+            session::forget_portal(&run.slot, run.owner, run.portal, &tickets);
         }
     }
 }
@@ -310,6 +343,9 @@ impl Run {
             None => self.ask(self.next_size(fetch_size))?,
         };
         self.check_owner()?;
+        if let Some(bound) = self.bound.take() {
+            session::collect(&self.slot, bound, &statement.text())?;
+        }
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
         self.is_exhausted = !reply.suspended;
         self.chunk = reply.rows;
@@ -362,6 +398,19 @@ impl Run {
         let rows = (CHUNK_BYTES / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
+    }
+}
+
+/// # Safety
+/// `estate` is a running statement's.
+unsafe fn statement_writes(estate: *mut pg_sys::EState) -> bool {
+    // SAFETY: per the contract. Checking a changed row again reads no relation.
+    unsafe {
+        let statement = (*estate).es_plannedstmt;
+        (*estate).es_epq_active.is_null()
+            && !statement.is_null()
+            && ((*statement).commandType != pg_sys::CmdType::CMD_SELECT
+                || (*statement).hasModifyingCTE)
     }
 }
 

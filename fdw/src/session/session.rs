@@ -26,6 +26,13 @@ pub struct Request<'a> {
     pub max_rows: i32,
 }
 
+/// What follows Bind.
+#[derive(PartialEq)]
+enum Then {
+    Execute,
+    Nothing,
+}
+
 /// How far the remote transaction's end has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -188,6 +195,16 @@ impl Session {
 
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        self.compose(request, user, Then::Execute)
+    }
+
+    /// The same without Execute: the portal gets its snapshot and waits for
+    /// [`Session::continue_portal`].
+    pub fn bind(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        self.compose(request, user, Then::Nothing)
+    }
+
+    fn compose(&mut self, request: &Request<'_>, user: u32, then: Then) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
         let ticket = self.connection.expect();
         let statement = request.statement;
@@ -211,7 +228,9 @@ impl Session {
                 write_parse(output, &name, statement)?;
             }
             write_bind(output, &name, request)?;
-            frontend::execute(request.portal, request.max_rows, output)?;
+            if then == Then::Execute {
+                frontend::execute(request.portal, request.max_rows, output)?;
+            }
             frontend::sync(output);
             Ok(())
         })();
