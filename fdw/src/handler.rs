@@ -21,6 +21,10 @@ pub fn handler() -> *mut pg_sys::FdwRoutine {
         (*routine).IterateForeignScan = Some(scan::iterate);
         (*routine).ReScanForeignScan = Some(scan::rescan);
         (*routine).EndForeignScan = Some(scan::end);
+        (*routine).IsForeignPathAsyncCapable = Some(scan::is_async_capable);
+        (*routine).ForeignAsyncRequest = Some(scan::request);
+        (*routine).ForeignAsyncConfigureWait = Some(scan::configure_wait);
+        (*routine).ForeignAsyncNotify = Some(scan::notify);
 
         (*routine).AddForeignUpdateTargets = Some(modify::add_update_targets);
         (*routine).PlanForeignModify = Some(modify::plan_modify);

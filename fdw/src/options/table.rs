@@ -74,6 +74,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Name of the remote session in pg_stat_activity; shardman by default.",
     ),
     option(
+        "async_capable",
+        &[Server, Table],
+        Kind::Boolean,
+        "Whether scans may run at the same time as those of other servers; on for nodes of a cluster, off otherwise.",
+    ),
+    option(
         "batch_size",
         &[Server, Table],
         Kind::Integer(1, 65535),

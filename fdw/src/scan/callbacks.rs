@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use super::state::{ScanState, Step};
 use crate::error::callback;
 
-/// Makes the state; nothing is sent before the first row is asked for.
+/// Makes the state; only statements that write send something now.
 pub unsafe extern "C-unwind" fn begin(node: *mut pg_sys::ForeignScanState, flags: i32) {
     if flags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
         return;

@@ -125,7 +125,7 @@ unsafe fn wanted_columns(
 
 /// Rows to be updated or deleted here are locked there while they are read, so
 /// that READ COMMITTED checks them again; SELECT … FOR passes on what it says.
-unsafe fn row_lock(
+pub unsafe fn row_lock(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
 ) -> Option<RowLock> {

@@ -5,6 +5,8 @@ use std::ptr::null_mut;
 
 use pgrx::{PgMemoryContexts, pg_sys};
 
+use super::asynchronous::may_run_asynchronously;
+use super::plan::row_lock;
 use crate::backend::cells;
 use crate::error::{Error, callback};
 use crate::options::{self, OptionList};
@@ -21,6 +23,8 @@ pub struct RelationPlan {
     pub retrieved_rows: f64,
     /// Table and server options.
     pub options: OptionList,
+    /// Scans may run at the same time as others under an Append.
+    pub is_async: bool,
 }
 
 /// A plain-old frame.
@@ -73,7 +77,8 @@ unsafe fn estimate(
             null_mut(),
         );
         let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
-        let plan = RelationPlan { placement, remote, retrieved_rows, options };
+        let is_async = may_run_asynchronously(placement, &options, row_lock(root, rel).is_some());
+        let plan = RelationPlan { placement, remote, retrieved_rows, options, is_async };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
     }

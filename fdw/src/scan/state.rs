@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
+use super::asynchronous::Waiting;
 use crate::backend::{attributes, cells, form_tuple};
 use crate::compat;
 use crate::error::{Error, Refusal, SqlState};
@@ -49,6 +50,8 @@ pub struct ScanState {
     needs_heap_tuples: bool,
     fetch_size: i32,
     parameters: Evaluated,
+    /// Under an Append that does not want to wait for us.
+    is_async: bool,
     run: Option<Run>,
 }
 
@@ -67,7 +70,11 @@ struct Run {
     /// Session and transaction that the portal belongs to.
     owner: (u64, u64),
     portal: String,
+    /// The answer to a Bind that was sent ahead.
+    bound: Option<Ticket>,
     pending: Option<Ticket>,
+    /// The request of Async Append that waits for `pending`.
+    waiting: Option<Rc<Waiting>>,
     chunk: RowBuffer,
     position: usize,
     chunks: u32,
@@ -104,7 +111,7 @@ impl ScanState {
                 result_formats: rows.formats().into(),
                 is_kept: true,
             };
-            let state = ScanState {
+            let mut state = ScanState {
                 relid: (*relation).rd_id,
                 user,
                 statement,
@@ -112,8 +119,12 @@ impl ScanState {
                 needs_heap_tuples: private.needs_heap_tuples,
                 fetch_size: private.fetch_size,
                 parameters,
+                is_async: (*node).ss.ps.async_capable,
                 run: None,
             };
+            if statement_writes(estate) {
+                state.bind_ahead()?;
+            }
             let mut home = PgMemoryContexts::For(context);
             (*node).fdw_state = home.leak_and_drop_on_delete(state).cast();
         }
@@ -148,9 +159,7 @@ impl ScanState {
             unsafe { self.parameters.encode() };
             self.run = Some(self.open()?);
         }
-        let Some(run) = &mut self.run else {
-            return Err(Refusal::internal("a foreign scan has no portal").into());
-        };
+        let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
         let slot = unsafe { (*node).ss.ss_ScanTupleSlot };
         loop {
@@ -164,7 +173,8 @@ impl ScanState {
                 }
                 return Ok(Step::Slot);
             }
-            if run.is_exhausted {
+            // In async mode an empty slot also says: not yet.
+            if run.is_exhausted || (self.is_async && !run.is_ready(self.fetch_size)?) {
                 // SAFETY: guarded.
                 unsafe { pg_sys::ExecClearTuple(slot) };
                 return Ok(Step::Slot);
@@ -174,30 +184,58 @@ impl ScanState {
     }
 
     fn open(&self) -> Result<Run, Error> {
+        let (mut run, user) = self.prepare_run()?;
+        let first = run.next_size(self.fetch_size);
+        let request = self.request(&run.portal, first);
+        run.pending = Some(run.slot.enter()?.request(&request, user)?);
+        Ok(run)
+    }
+
+    /// Has the portal bound without asking for rows, unless it waits for
+    /// parameters.
+    ///
+    /// A portal sees what was there when it was bound. If the scans of a
+    /// statement that writes were opened only when they are needed, a later one
+    /// would see what the same statement has written meanwhile, and
+    /// INSERT … SELECT from the same table would take its own rows in again.
+    fn bind_ahead(&mut self) -> Result<(), Error> {
+        if self.parameters.writers.is_empty() {
+            let (mut run, user) = self.prepare_run()?;
+            let request = self.request(&run.portal, 0);
+            run.bound = Some(run.slot.enter()?.bind(&request, user)?);
+            self.run = Some(run);
+        }
+        Ok(())
+    }
+
+    fn request<'a>(&'a self, portal: &'a str, max_rows: i32) -> Request<'a> {
+        Request { statement: &self.statement, parameters: &self.parameters.wire, portal, max_rows }
+    }
+
+    /// A run of which nothing has been sent yet, and whom the session keeps
+    /// statements for.
+    fn prepare_run(&self) -> Result<(Run, u32), Error> {
         let target = Placement::of(self.relid)?.target(self.user);
         let slot = session::acquire(target)?;
-        let first = if self.fetch_size > 0 { FIRST_ROWS.min(self.fetch_size) } else { FIRST_ROWS };
         let (owner, portal) = {
             let mut session = slot.enter()?;
             ((session.id, session.transaction), session.new_portal())
         };
-        let request = Request {
-            statement: &self.statement,
-            parameters: &self.parameters.wire,
-            portal: &portal,
-            max_rows: first,
-        };
-        let pending = Some(slot.send(&request)?);
-        Ok(Run {
+        // SAFETY: guarded; reads the current user.
+        let user = unsafe { pg_sys::GetUserId() }.to_u32();
+        let run = Run {
             slot,
             owner,
             portal,
-            pending,
+            bound: None,
+            pending: None,
+            waiting: None,
             chunk: RowBuffer::default(),
             position: 0,
             chunks: 0,
             is_exhausted: false,
-        })
+        };
+        Ok((run, user))
     }
 
     /// Back to the first row. A scan whose rows are all in the first chunk, or
@@ -207,6 +245,7 @@ impl ScanState {
         if goes_back && !parameters_changed {
             if let Some(run) = &mut self.run {
                 run.position = 0;
+                run.waiting = None;
             }
             return;
         }
@@ -214,10 +253,84 @@ impl ScanState {
         self.parameters.is_fresh = false;
     }
 
+    /// True if the pending chunk has arrived, or never will.
+    pub fn has_news(&self) -> Result<bool, Error> {
+        let run = self.run.as_ref().ok_or_else(not_running)?;
+        run.pending.map_or(Ok(true), |ticket| run.has_arrived(ticket))
+    }
+
+    /// Forgets who waits for the pending chunk.
+    pub fn wait_no_more(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.waiting = None;
+        }
+    }
+
+    /// Notes who waits for the pending chunk. False at the end of the scan.
+    ///
+    /// # Safety
+    /// `request` lives as long as this state.
+    pub unsafe fn wait_as(&mut self, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
+        let run = self.run.as_mut().ok_or_else(not_running)?;
+        if run.is_exhausted {
+            return Ok(false);
+        }
+        let ticket = run.pending.ok_or_else(not_running)?;
+        // SAFETY: per the contract.
+        let waiting = unsafe { Waiting::new(ticket, request) };
+        run.slot.lease()?.add_waiting(&waiting);
+        run.waiting = Some(waiting);
+        Ok(true)
+    }
+
+    /// The socket to watch for the pending chunk and the events to watch for;
+    /// none if a sibling with an earlier chunk watches it.
+    pub fn socket_to_watch(&self) -> (i32, u32) {
+        let watch = || {
+            let run = self.run.as_ref()?;
+            let mine = run.waiting.as_ref()?;
+            let mut session = run.slot.try_lease().ok()??;
+            let comes_first = session
+                .waiting()
+                .iter()
+                .filter(|w| w.is_sibling_of(mine) && session.connection.is_owed(w.ticket))
+                .all(|w| mine.ticket <= w.ticket);
+            comes_first.then(|| session.connection.socket_to_watch())
+        };
+        watch().unwrap_or((-1, 0))
+    }
+
+    /// Takes what the socket has.
+    pub fn receive(&mut self) -> Result<(), Error> {
+        let run = self.run.as_ref().ok_or_else(not_running)?;
+        let mut session = run.slot.lease()?;
+        session.connection.flush();
+        session.connection.receive();
+        Ok(())
+    }
+
+    /// Another waiting request of the same Append whose chunk has arrived, or
+    /// null.
+    pub fn sibling_with_news(&self, mine: *mut pg_sys::AsyncRequest) -> *mut pg_sys::AsyncRequest {
+        let find = || {
+            let run = self.run.as_ref()?;
+            let mut session = run.slot.try_lease().ok()??;
+            // SAFETY: `mine` is the request that is being answered.
+            let me = unsafe { Waiting::new(0, mine) };
+            let waiting = session.waiting();
+            let found = waiting.iter().find(|w| {
+                w.is_sibling_of(&me) && w.request() != mine && session.connection.is_done(w.ticket)
+            });
+            found.map(|w| w.request())
+        };
+        find().unwrap_or(std::ptr::null_mut())
+    }
+
     /// Gives the portal up; the session closes it with its next request.
     pub fn end(&mut self) {
         if let Some(run) = self.run.take() {
-            session::forget_portal(&run.slot, run.owner, run.portal, run.pending);
+            let tickets = [run.bound, run.pending];
+            session::forget_portal(&run.slot, run.owner, run.portal, &tickets);
         }
     }
 }
@@ -230,6 +343,9 @@ impl Run {
             None => self.ask(self.next_size(fetch_size))?,
         };
         self.check_owner()?;
+        if let Some(bound) = self.bound.take() {
+            session::collect(&self.slot, bound, &statement.text())?;
+        }
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
         self.is_exhausted = !reply.suspended;
         self.chunk = reply.rows;
@@ -239,6 +355,24 @@ impl Run {
             self.pending = Some(self.ask(self.next_size(fetch_size))?);
         }
         Ok(())
+    }
+
+    /// True if the next chunk can be had without waiting; asks for it if that
+    /// has not been done.
+    fn is_ready(&mut self, fetch_size: i32) -> Result<bool, Error> {
+        match self.pending {
+            Some(ticket) => self.has_arrived(ticket),
+            None => {
+                self.pending = Some(self.ask(self.next_size(fetch_size))?);
+                Ok(false)
+            }
+        }
+    }
+
+    fn has_arrived(&self, ticket: Ticket) -> Result<bool, Error> {
+        self.check_owner()?;
+        let session = self.slot.lease()?;
+        Ok(session.connection.is_done(ticket) || session.connection.lost().is_some())
     }
 
     fn ask(&self, rows: i32) -> Result<Ticket, Error> {
@@ -265,6 +399,23 @@ impl Run {
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
     }
+}
+
+/// # Safety
+/// `estate` is a running statement's.
+unsafe fn statement_writes(estate: *mut pg_sys::EState) -> bool {
+    // SAFETY: per the contract. Checking a changed row again reads no relation.
+    unsafe {
+        let statement = (*estate).es_plannedstmt;
+        (*estate).es_epq_active.is_null()
+            && !statement.is_null()
+            && ((*statement).commandType != pg_sys::CmdType::CMD_SELECT
+                || (*statement).hasModifyingCTE)
+    }
+}
+
+fn not_running() -> Error {
+    Refusal::internal("a foreign scan has no portal").into()
 }
 
 impl Evaluated {

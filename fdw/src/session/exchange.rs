@@ -148,12 +148,17 @@ fn check_handshake(session: &mut Session) -> Result<(), Error> {
 
 /// Closes a portal with the session's next request, if that session and its
 /// transaction are still the portal's. Does no I/O and does not fail.
-pub fn forget_portal(slot: &Rc<Slot>, owner: (u64, u64), portal: String, pending: Option<Ticket>) {
+pub fn forget_portal(
+    slot: &Rc<Slot>,
+    owner: (u64, u64),
+    portal: String,
+    pending: &[Option<Ticket>],
+) {
     if let Ok(Some(mut session)) = slot.try_lease()
         && (session.id, session.transaction) == owner
     {
-        if let Some(ticket) = pending {
-            session.connection.forget(ticket);
+        for ticket in pending.iter().flatten() {
+            session.connection.forget(*ticket);
         }
         session.close_portal(portal);
     }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::BufMut;
 use cluster::NodeId;
@@ -11,6 +11,7 @@ use postgres_protocol::message::frontend;
 
 use super::statements::{Lookup, Statement, StatementCache};
 use crate::error::{Error, Refusal, SqlState};
+use crate::scan::Waiting;
 use crate::transport::{Connection, Reply, Ticket};
 
 /// What is asked of a session.
@@ -23,6 +24,13 @@ pub struct Request<'a> {
     pub portal: &'a str,
     /// 0 for all rows.
     pub max_rows: i32,
+}
+
+/// What follows Bind.
+#[derive(PartialEq)]
+enum Then {
+    Execute,
+    Nothing,
 }
 
 /// How far the remote transaction's end has come.
@@ -68,6 +76,7 @@ pub struct Session {
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
     next_portal: u64,
+    waiting: Vec<Weak<Waiting>>,
 }
 
 impl Session {
@@ -96,6 +105,7 @@ impl Session {
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
             next_portal: 0,
+            waiting: Vec::new(),
         }
     }
 
@@ -108,6 +118,17 @@ impl Session {
                 reason: reason.to_string(),
             }),
         }
+    }
+
+    /// Enters a request of Async Append that waits for a chunk of this session.
+    pub fn add_waiting(&mut self, waiting: &Rc<Waiting>) {
+        self.waiting.push(Rc::downgrade(waiting));
+    }
+
+    /// The requests of Async Append that wait for chunks of this session.
+    pub fn waiting(&mut self) -> Vec<Rc<Waiting>> {
+        self.waiting.retain(|w| w.strong_count() > 0);
+        self.waiting.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// A portal name not used before in this session.
@@ -174,6 +195,16 @@ impl Session {
 
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        self.compose(request, user, Then::Execute)
+    }
+
+    /// The same without Execute: the portal gets its snapshot and waits for
+    /// [`Session::continue_portal`].
+    pub fn bind(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        self.compose(request, user, Then::Nothing)
+    }
+
+    fn compose(&mut self, request: &Request<'_>, user: u32, then: Then) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
         let ticket = self.connection.expect();
         let statement = request.statement;
@@ -197,7 +228,9 @@ impl Session {
                 write_parse(output, &name, statement)?;
             }
             write_bind(output, &name, request)?;
-            frontend::execute(request.portal, request.max_rows, output)?;
+            if then == Then::Execute {
+                frontend::execute(request.portal, request.max_rows, output)?;
+            }
             frontend::sync(output);
             Ok(())
         })();

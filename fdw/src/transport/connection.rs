@@ -203,6 +203,13 @@ impl Connection {
         }
     }
 
+    /// The socket, and the events to watch for by whoever waits elsewhere than
+    /// here. Sends first what the kernel takes.
+    pub fn socket_to_watch(&mut self) -> (i32, u32) {
+        self.flush();
+        (self.stream.raw_fd(), self.readiness().mask())
+    }
+
     /// Waits until the reply is complete.
     pub fn wait_for(
         &mut self,
@@ -236,11 +243,13 @@ impl Connection {
             if let Some(reason) = &self.lost {
                 return Err(Stop::Lost(reason.clone()));
             }
-            let readiness =
-                if self.output.is_empty() { Readiness::Read } else { Readiness::ReadOrWrite };
-            self.wait.wait(readiness, deadline, interrupts)?;
+            self.wait.wait(self.readiness(), deadline, interrupts)?;
             self.receive();
         }
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.output.is_empty() { Readiness::Read } else { Readiness::ReadOrWrite }
     }
 
     /// Looks, without waiting, whether an idle connection has died meanwhile.

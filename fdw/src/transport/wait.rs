@@ -50,7 +50,8 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    fn mask(self) -> u32 {
+    /// As PostgreSQL's WL_ flags.
+    pub fn mask(self) -> u32 {
         match self {
             Readiness::Read => pg_sys::WL_SOCKET_READABLE,
             Readiness::ReadOrWrite => pg_sys::WL_SOCKET_READABLE | pg_sys::WL_SOCKET_WRITEABLE,
