@@ -23,7 +23,21 @@ mod imported {
             root: *mut pgrx::pg_sys::PlannerInfo,
             rel: *mut pgrx::pg_sys::RelOptInfo,
         ) -> *mut pgrx::pg_sys::Bitmapset;
+
+        pub fn RelationGetPartitionQual(
+            relation: pgrx::pg_sys::Relation,
+        ) -> *mut pgrx::pg_sys::List;
     }
+}
+
+/// The partition constraint, of its parents too, with Vars of number 1; NIL
+/// for a table that is no partition.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn partition_constraint(relation: pg_sys::Relation) -> *mut pg_sys::List {
+    // SAFETY: per the contract.
+    unsafe { imported::RelationGetPartitionQual(relation) }
 }
 
 /// Columns that an UPDATE assigns, generated ones included, as attribute

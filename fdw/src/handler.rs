@@ -40,6 +40,12 @@ pub fn handler() -> *mut pg_sys::FdwRoutine {
         (*routine).IsForeignRelUpdatable = Some(modify::is_updatable);
         (*routine).ExecForeignTruncate = Some(modify::truncate);
 
+        (*routine).PlanDirectModify = Some(modify::plan_direct);
+        (*routine).BeginDirectModify = Some(scan::begin);
+        (*routine).IterateDirectModify = Some(modify::iterate_direct);
+        (*routine).EndDirectModify = Some(scan::end);
+        (*routine).ExplainDirectModify = Some(explain::explain_scan);
+
         (*routine).ExplainForeignScan = Some(explain::explain_scan);
         (*routine).ExplainForeignModify = Some(modify::explain_modify);
         (*routine).AnalyzeForeignTable = Some(analyze::analyze_table);

@@ -44,7 +44,8 @@ fn three_seconds_of_three_servers_take_one() -> anyhow::Result<()> {
     assert_eq!(rows, 3);
     assert!(took >= Duration::from_secs(3), "{took:?}: the test shows nothing");
     // Asked for by its option only.
-    session.run("RESET enable_async_append; ALTER SERVER s2 OPTIONS (SET async_capable 'false')")?;
+    session
+        .run("RESET enable_async_append; ALTER SERVER s2 OPTIONS (SET async_capable 'false')")?;
     let plan = session.rows("EXPLAIN SELECT * FROM slow")?;
     let lines: Vec<&str> = plan.iter().filter_map(|row| row[0].as_deref()).collect();
     assert_eq!(lines.iter().filter(|l| l.contains("Async Foreign Scan")).count(), 2, "{lines:?}");
@@ -168,7 +169,9 @@ fn a_slow_reader_does_not_collect_the_table() -> anyhow::Result<()> {
         let after_100 = resident(&session)? - before;
         session.run("MOVE 300000 IN c")?;
         let after_300000 = resident(&session)? - before;
-        println!("async {asynchronous}: {after_100} kB after 100 rows, {after_300000} kB after 300000");
+        println!(
+            "async {asynchronous}: {after_100} kB after 100 rows, {after_300000} kB after 300000"
+        );
         assert!(after_100 < LIMIT_KB, "{after_100} kB");
         assert!(after_300000 < LIMIT_KB, "{after_300000} kB");
         session.run("COMMIT")?;

@@ -28,12 +28,32 @@ impl Parameters {
         unsafe { mutate(expression, (self as *mut Parameters).cast()) }
     }
 
+    /// The `$n` that stands for the value of a whole expression.
+    ///
+    /// # Safety
+    /// `expression` is a valid expression tree without columns.
+    pub unsafe fn value(&mut self, expression: *mut Node) -> *mut Node {
+        // SAFETY: guarded calls; a zeroed node of the right size and tag.
+        unsafe {
+            let number = self.position(expression);
+            let parameter: *mut pg_sys::Param = pg_sys::palloc0(size_of::<pg_sys::Param>()).cast();
+            (*parameter).xpr.type_ = NodeTag::T_Param;
+            (*parameter).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
+            (*parameter).paramid = number;
+            (*parameter).paramtype = pg_sys::exprType(expression);
+            (*parameter).paramtypmod = pg_sys::exprTypmod(expression);
+            (*parameter).paramcollid = pg_sys::exprCollation(expression);
+            (*parameter).location = -1;
+            parameter.cast()
+        }
+    }
+
     /// The expressions, for `fdw_exprs`.
     pub fn into_list(self) -> *mut pg_sys::List {
         self.found
     }
 
-    unsafe fn position(&mut self, parameter: *mut pg_sys::Param) -> i32 {
+    unsafe fn position(&mut self, parameter: *mut Node) -> i32 {
         // SAFETY: guarded calls on valid nodes.
         unsafe {
             for (i, known) in crate::backend::cells::<Node>(self.found).enumerate() {

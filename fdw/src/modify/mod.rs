@@ -1,9 +1,11 @@
 //! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables. To come, a
-//! file each: direct modification, ON CONFLICT DO UPDATE, COPY BINARY.
+//! file each: ON CONFLICT DO UPDATE, COPY BINARY.
 
 mod buffer;
 mod callbacks;
 mod columns;
+mod direct;
+mod direct_plan;
 mod explain;
 mod insert;
 mod plan;
@@ -17,6 +19,8 @@ pub use callbacks::{
     batch_insert, batch_size, begin_insert, begin_modify, delete, end_insert, end_modify, insert,
     update,
 };
+pub use direct::iterate_direct;
+pub use direct_plan::plan_direct;
 pub use explain::explain_modify;
 pub use plan::{add_update_targets, is_updatable, plan_modify};
 pub use truncate::truncate;

@@ -16,3 +16,4 @@ pub use path::get_paths;
 pub use plan::get_plan;
 pub use private::ScanPrivate;
 pub use relation::get_rel_size;
+pub use state::ScanState;

@@ -48,6 +48,10 @@ pub struct ScanState {
     statement: Statement,
     rows: RowReader,
     needs_heap_tuples: bool,
+    /// The statement may lock rows there.
+    may_lock: bool,
+    /// It is no SELECT but a direct modification.
+    writes: bool,
     fetch_size: i32,
     parameters: Evaluated,
     /// Under an Append that does not want to wait for us.
@@ -80,6 +84,8 @@ struct Run {
     chunks: u32,
     /// The portal has no more than the present chunk.
     is_exhausted: bool,
+    /// Rows that a modification without RETURNING has changed.
+    affected: u64,
 }
 
 impl ScanState {
@@ -111,7 +117,13 @@ impl ScanState {
                 result_formats: rows.formats().into(),
                 is_kept: true,
             };
+            let statement_here = (*estate).es_plannedstmt;
+            let may_lock = (*statement_here).commandType != pg_sys::CmdType::CMD_SELECT
+                || (*statement_here).hasModifyingCTE
+                || !(*statement_here).rowMarks.is_null();
             let mut state = ScanState {
+                may_lock,
+                writes: (*plan).operation != pg_sys::CmdType::CMD_SELECT,
                 relid: (*relation).rd_id,
                 user,
                 statement,
@@ -219,6 +231,8 @@ impl ScanState {
         let slot = session::acquire(target)?;
         let (owner, portal) = {
             let mut session = slot.enter()?;
+            session.holds |= self.may_lock;
+            session.wrote |= self.writes;
             ((session.id, session.transaction), session.new_portal())
         };
         // SAFETY: guarded; reads the current user.
@@ -234,6 +248,7 @@ impl ScanState {
             position: 0,
             chunks: 0,
             is_exhausted: false,
+            affected: 0,
         };
         Ok((run, user))
     }
@@ -251,6 +266,11 @@ impl ScanState {
         }
         self.end();
         self.parameters.is_fresh = false;
+    }
+
+    /// Rows that a modification without RETURNING has changed; once.
+    pub fn take_affected(&mut self) -> u64 {
+        self.run.as_mut().map_or(0, |run| std::mem::take(&mut run.affected))
     }
 
     /// True if the pending chunk has arrived, or never will.
@@ -348,6 +368,7 @@ impl Run {
         }
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
         self.is_exhausted = !reply.suspended;
+        self.affected = reply.affected();
         self.chunk = reply.rows;
         self.position = 0;
         self.chunks += 1;

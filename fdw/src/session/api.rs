@@ -67,6 +67,7 @@ impl Remote {
             }
         }
         let request = Request { statement: &statement, parameters: &wire, portal: "", max_rows: 0 };
+        self.slot.enter()?.holds = true;
         let ticket = self.slot.send(&request)?;
         Ok(collect(&self.slot, ticket, sql)?.rows.to_text())
     }

@@ -1,8 +1,10 @@
 //! The end of a distributed transaction.
 //!
-//! PRE_COMMIT: readers commit; a single writer without local writes commits in
-//! one phase; otherwise all writers PREPARE in parallel. The local commit
-//! record decides. COMMIT: the second phase, bounded, failures only warned of.
+//! PRE_COMMIT: readers commit, and those that only returned rows are not waited
+//! for: no outcome of their COMMIT changes anything here, and the next request
+//! to that session queues up behind it. A single writer without local writes
+//! commits in one phase; otherwise all writers PREPARE in parallel. The local
+//! commit record decides. COMMIT: the second phase, bounded, failures only warned of.
 //! ABORT: cancel, roll back, discard what does not answer.
 #![allow(unsafe_code)]
 
@@ -31,17 +33,24 @@ const ABORT_GRACE: Duration = Duration::from_millis(50);
 
 /// PRE_COMMIT. May raise.
 pub fn before_commit() -> Result<(), Error> {
+    // SAFETY: the backend's own variable on its main thread.
+    let isolation = unsafe { pg_sys::XactIsoLevel } as u32;
     let (mut writers, mut readers) = (Vec::new(), Vec::new());
     for slot in participants() {
-        let session = slot.lease()?;
+        let mut session = slot.lease()?;
         session.check_usable()?;
-        let wrote = session.wrote;
-        drop(session);
-        if wrote { writers.push(slot) } else { readers.push(slot) }
+        if session.wrote {
+            drop(session);
+            writers.push(slot);
+        } else if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_unheard() {
+            session.commit_unheard()?;
+        } else {
+            drop(session);
+            readers.push(slot);
+        }
     }
     // SAFETY: guarded; reads the backend's transaction state.
     let wrote_here = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
-    let isolation = unsafe { pg_sys::XactIsoLevel } as u32;
     let reader_commits = send_to_all(&readers, |_| "COMMIT".to_string())?;
     if isolation == pg_sys::XACT_SERIALIZABLE {
         // A reader's COMMIT may still fail there, and nothing is decided yet.

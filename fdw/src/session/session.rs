@@ -64,6 +64,9 @@ pub struct Session {
     pub transaction: u64,
     /// Something was written in the remote transaction.
     pub wrote: bool,
+    /// Something ran in the remote transaction whose end matters although it
+    /// did not write: row locks, or SQL that is not of the scans' making.
+    pub holds: bool,
     /// Of the remote transaction.
     pub ending: Ending,
     /// What the remote session was last told (see `ClusterMap::opening_statements`).
@@ -97,6 +100,7 @@ impl Session {
             depth: 0,
             transaction: 0,
             wrote: false,
+            holds: false,
             ending: Ending::None,
             told: None,
             handshake: None,
@@ -193,6 +197,25 @@ impl Session {
         Ok(ticket)
     }
 
+    /// Whether nothing depends on the answer to COMMIT: the remote transaction
+    /// did nothing but return rows of a node's leaves, and all of them have
+    /// come. A foreign table of a user's own server may be a view over
+    /// functions that write. With rows still on their way the other side could
+    /// be stuck sending them, its transaction and locks open, until this
+    /// session is used again.
+    pub fn may_commit_unheard(&self) -> bool {
+        self.node.is_some() && !self.wrote && !self.holds && !self.connection.is_busy()
+    }
+
+    /// Sends COMMIT and forgets the remote transaction.
+    pub fn commit_unheard(&mut self) -> Result<(), Error> {
+        frontend::query("COMMIT", self.connection.output()).map_err(|e| self.not_sendable(&e))?;
+        self.connection.expect_farewell("COMMIT");
+        self.connection.flush();
+        self.forget_transaction();
+        Ok(())
+    }
+
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
         self.compose(request, user, Then::Execute)
@@ -268,6 +291,7 @@ impl Session {
     pub fn forget_transaction(&mut self) {
         self.depth = 0;
         self.wrote = false;
+        self.holds = false;
         self.ending = Ending::None;
         self.told = None;
         self.interrupted = false;

@@ -5,4 +5,4 @@
 mod collation;
 mod walker;
 
-pub use walker::is_shippable;
+pub use walker::{NotShippable, is_shippable};

@@ -24,6 +24,8 @@ struct Owed {
     reply: Reply,
     /// Nobody will collect it; its error is kept as the connection's.
     detached: Option<String>,
+    /// It belongs to a transaction that is over here: its error is a warning.
+    is_farewell: bool,
 }
 
 /// A connection that has passed authentication.
@@ -86,10 +88,19 @@ impl Connection {
         self.owe(Some(command.to_string()))
     }
 
+    /// The same for the last request of a transaction whose end here does not
+    /// depend on it. If it fails, that comes as a WARNING among the notices.
+    pub fn expect_farewell(&mut self, command: &str) {
+        self.owe(Some(command.to_string()));
+        if let Some(owed) = self.owed.back_mut() {
+            owed.is_farewell = true;
+        }
+    }
+
     fn owe(&mut self, detached: Option<String>) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.owed.push_back(Owed { ticket, reply: Reply::default(), detached });
+        self.owed.push_back(Owed { ticket, reply: Reply::default(), detached, is_farewell: false });
         ticket
     }
 
@@ -346,13 +357,16 @@ impl Connection {
         };
         match owed.detached {
             None => self.done.push_back((owed.ticket, owed.reply)),
-            Some(command) => {
-                if let Some(error) = owed.reply.error
-                    && !command.is_empty()
-                {
+            Some(command) => match owed.reply.error {
+                Some(mut error) if owed.is_farewell => {
+                    error.severity = "WARNING".to_string();
+                    self.notices.push(error);
+                }
+                Some(error) if !command.is_empty() => {
                     self.detached_failure.get_or_insert((command, error));
                 }
-            }
+                _ => {}
+            },
         }
     }
 }

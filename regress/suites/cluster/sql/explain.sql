@@ -15,5 +15,12 @@ SELECT plan('SELECT count(*) FROM ex WHERE random() < 0.5');
 SELECT plan('INSERT INTO ex VALUES (1, ''a'', 1), (2, ''b'', 2)');
 SELECT plan('UPDATE ex SET v = v || ''x'' WHERE w = 3');
 SELECT plan('DELETE FROM ex RETURNING *');
+-- Sent whole: values that the owner may compute, and those that are the same for all rows.
+SELECT plan('UPDATE ex SET v = now()::text WHERE id = 3 RETURNING w');
+SELECT plan('DELETE FROM ex WHERE id = 3 RETURNING 1');
+-- Row by row: a volatile value, a condition that stays here, the distribution column.
+SELECT plan('UPDATE ex SET w = random() WHERE id = 3');
+SELECT plan('DELETE FROM ex WHERE id = 3 AND random() < 0.5');
+SELECT plan('UPDATE ex SET id = 7 WHERE id = 3');
 DROP FUNCTION plan(text);
 DROP TABLE ex;
