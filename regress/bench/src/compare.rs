@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
+use crate::catalogue;
 use crate::keys::{Keys, PARTITIONS};
 use crate::options::Options;
 use crate::run::Runner;
@@ -55,6 +56,7 @@ pub struct Findings {
 
 /// Runs it.
 pub fn compare(tools: &Tools, options: &Options) -> anyhow::Result<Findings> {
+    check_names(options)?;
     let dir = scratch(options)?;
     let outcome = compare_in(tools, options, &dir);
     fs::remove_dir_all(&dir.data).ok();
@@ -92,7 +94,8 @@ fn compare_in(tools: &Tools, options: &Options, dir: &Scratch) -> anyhow::Result
     let mut runner = Runner::new(tools, &dir.data, files, options.events(), options.seconds());
 
     let mut measured = Vec::new();
-    for workload in wanted(options, &keys)? {
+    let all = catalogue::workloads(&keys).into_iter();
+    for workload in all.filter(|workload| options.is_wanted(&workload.name)) {
         let samples = interleaved(&workload, &systems, &mut runner, options.repetitions())?;
         measured.push(Measured { workload, samples });
     }
@@ -102,14 +105,14 @@ fn compare_in(tools: &Tools, options: &Options, dir: &Scratch) -> anyhow::Result
     Ok(Findings { measured, round_trips, placement: counts.join(", ") })
 }
 
-/// The workloads that the command line names, or all.
-fn wanted(options: &Options, keys: &Keys) -> anyhow::Result<Vec<Workload>> {
-    let all = crate::catalogue::workloads(keys);
+/// Refuses names on the command line that no workload has.
+fn check_names(options: &Options) -> anyhow::Result<()> {
+    let all = catalogue::workloads(&Keys::none());
     let known = |name: &String| name == "wire" || all.iter().any(|w| w.name == *name);
-    if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
-        bail!("there is no workload \"{unknown}\"; see --list");
+    match options.only.iter().find(|name| !known(name)) {
+        Some(unknown) => bail!("there is no workload \"{unknown}\"; see --list"),
+        None => Ok(()),
     }
-    Ok(all.into_iter().filter(|workload| options.is_wanted(&workload.name)).collect())
 }
 
 /// Three running systems with data. Ours comes first, because stock has its

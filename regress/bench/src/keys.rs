@@ -136,3 +136,19 @@ impl Keys {
         pairs.filter(|(owner, _)| **owner == server).map(|(_, c)| *c).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_a_key_give_its_constant() {
+        let keys = Keys { placement: vec![1, 2], constants: vec![17, 5], rows: 10 };
+        for h in [0, 1, 9, i64::from(i32::MAX)] {
+            let key = keys.key(2, h).unwrap();
+            assert!(key >= 0);
+            assert_eq!((key >> 32) ^ (key & 0xffff_ffff), 5);
+        }
+        assert!(keys.key(3, 0).is_err());
+    }
+}

@@ -42,6 +42,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Whether others kept a core or more busy before the benchmark began.
+    pub fn is_busy(&self) -> bool {
+        self.load.parse::<f64>().is_ok_and(|load| load >= 1.0)
+    }
+}
+
 /// The average number of processes that ran or wanted to, over a minute.
 pub fn load() -> String {
     read("/proc/loadavg").split(' ').next().unwrap_or("?").to_owned()

@@ -2,7 +2,7 @@
 
 use crate::compare::{Findings, Measured, RoundTrips};
 use crate::keys::PARTITIONS;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::markdown::{Table, number, spread};
 use crate::options::Options;
 use crate::sample::{Sample, Samples, Spread};
@@ -12,11 +12,11 @@ use crate::workload::{Work, Workload};
 
 /// The whole report.
 pub fn text(findings: &Findings, machine: &Machine, version: &str, options: &Options) -> String {
-    let transactions = |wanted: u32| move |measured: &&Measured| matches!(measured.workload.work, Work::Pgbench { clients, .. } if clients == wanted);
     let mut parts = vec![introduction(findings, machine, version, options)];
     parts.push(shortfalls(findings));
     for clients in [8, 1] {
-        let lines = findings.measured.iter().filter(transactions(clients));
+        let lines =
+            findings.measured.iter().filter(|measured| clients_of(measured) == Some(clients));
         parts.extend(table(
             &format!(
                 "Transactions a second, {}",
@@ -29,15 +29,22 @@ pub fn text(findings: &Findings, machine: &Machine, version: &str, options: &Opt
             lines,
         ));
     }
-    let is_timed = |m: &&Measured| !matches!(m.workload.work, Work::Pgbench { .. });
     parts.extend(table(
         "Milliseconds of one statement",
         "CPU us a statement",
-        findings.measured.iter().filter(is_timed),
+        findings.measured.iter().filter(|measured| clients_of(measured).is_none()),
     ));
     parts.extend(round_trips(&findings.round_trips));
     parts.extend(missing(findings));
     parts.join("\n")
+}
+
+/// Of a run of pgbench.
+fn clients_of(measured: &Measured) -> Option<u32> {
+    match measured.workload.work {
+        Work::Pgbench { clients, .. } => Some(clients),
+        _ => None,
+    }
 }
 
 fn introduction(
@@ -48,20 +55,27 @@ fn introduction(
 ) -> String {
     let settings: Vec<String> =
         SETTINGS.iter().map(|(key, value)| format!("`{key} = {value}`")).collect();
-    let copies = if options.quick {
-        "\n**A quick run: a tenth of the data and short runs. Not for comparison.**\n"
-    } else {
-        ""
-    };
+    let mut warnings = String::new();
+    if options.quick {
+        warnings
+            .push_str("\n**A quick run: a tenth of the data, short runs. Not for comparison.**\n");
+    }
+    if machine.is_busy() {
+        warnings.push_str(
+            "\n**The machine had other work: times and throughput are rough, ratios wide. CPU, syncs and round \
+             trips are sound.**\n",
+        );
+    }
     format!(
         "# Performance
 
 Written by `cargo run -p bench --release`; do not edit. Ratios inside one line mean something, numbers from
 different machines do not. Targets are those of issue 3, as ratios of ours to stock.
-{copies}
+{warnings}
 ## Set-up
 
-- {date}, commit {commit}. {hardware}; {system}. {version}. Load when it began: {load}.
+- {date}, commit {commit}. {hardware}; {system}. {version}. Load when it began: {load}, when
+  it ended: {end}; the benchmark itself makes 1 to 8.
 - **ours**: {nodes} nodes with shardman; tables of {PARTITIONS} partitions, colocated; partitions a node: {placement}.
 - **stock**: {nodes} plain servers; node 1 has the parents, its own partitions and `postgres_fdw` ones for the others
   (`async_capable`, `batch_size 1000`, `fetch_size 10000`, `use_remote_estimate false`), all analysed. The same
@@ -81,6 +95,7 @@ different machines do not. Targets are those of issue 3, as ratios of ours to st
         hardware = machine.hardware,
         system = machine.system,
         load = machine.load,
+        end = machine::load(),
         nodes = 3,
         placement = findings.placement,
         settings = settings.join(", "),
@@ -111,10 +126,10 @@ fn shortfalls(findings: &Findings) -> String {
     }
     for RoundTrips { traced, counts } in &findings.round_trips {
         let Some(target) = traced.target else { continue };
-        let asked = format!("round trips of {}: {} asked", traced.description, number(target));
+        let asked = format!("round trips of {}: {} asked", traced.description, trips(target));
         match &counts[0] {
             Ok(found) if *found <= target => {}
-            Ok(found) => add(format!("**{asked}, {} counted**", number(*found))),
+            Ok(found) => add(format!("**{asked}, {} counted**", trips(*found))),
             Err(reason) => add(format!("{asked}, not known: {reason}")),
         }
     }
@@ -147,10 +162,10 @@ fn table<'a>(title: &str, cpu: &str, lines: impl Iterator<Item = &'a Measured>) 
 }
 
 fn line(workload: &Workload, samples: &[Samples; 3]) -> Vec<String> {
-    let medians = |read: fn(&Sample) -> Option<f64>| {
+    let medians = |read: fn(&Sample) -> Option<f64>, write: fn(f64) -> String| {
         samples.each_ref().map(|samples| {
             let found = samples.as_ref().ok().map(|samples| samples.iter().filter_map(read));
-            found.and_then(Spread::of).map_or("n/a".to_owned(), |found| number(found.median))
+            found.and_then(Spread::of).map_or("n/a".to_owned(), |found| write(found.median))
         })
     };
     let name = match workload.work {
@@ -167,12 +182,12 @@ fn line(workload: &Workload, samples: &[Samples; 3]) -> Vec<String> {
         (Some(target), Ok(_)) => format!("{}: **missed**", target.text()),
     };
     let mut cells = vec![name, workload.description.to_owned()];
-    cells.extend(medians(|sample| Some(sample.value)));
+    cells.extend(medians(|sample| Some(sample.value), number));
     cells.push(to_stock.map_or("n/a".to_owned(), spread));
     cells.push(target);
     cells.push(ratio(samples, Kind::Plain).map_or("n/a".to_owned(), spread));
-    cells.push(medians(|sample| Some(sample.cpu_us)).join(", "));
-    cells.push(medians(|sample| sample.wal_syncs).join(", "));
+    cells.push(medians(|sample| Some(sample.cpu_us), number).join(", "));
+    cells.push(medians(|sample| sample.wal_syncs, |syncs| format!("{syncs:.2}")).join(", "));
     cells
 }
 
@@ -183,10 +198,10 @@ fn round_trips(all: &[RoundTrips]) -> Option<String> {
     let mut table = Table::new(&["statement", "ours", "stock", "target for ours"]);
     for RoundTrips { traced, counts } in all {
         let [ours, stock] = counts.each_ref().map(|count| match count {
-            Ok(count) => number(*count),
+            Ok(count) => trips(*count),
             Err(_) => "n/a".to_owned(),
         });
-        let target = traced.target.map(number).unwrap_or_default();
+        let target = traced.target.map(trips).unwrap_or_default();
         table.row(&[traced.description.to_owned(), ours, stock, target]);
     }
     Some(format!(
@@ -195,6 +210,11 @@ fn round_trips(all: &[RoundTrips]) -> Option<String> {
          node 2, prepared.\n\n{}",
         table.into_text()
     ))
+}
+
+/// A number of round trips: whole, unless some executions needed more.
+fn trips(count: f64) -> String {
+    if count.fract() == 0.0 { format!("{count:.0}") } else { format!("{count:.1}") }
 }
 
 /// The reasons behind every "n/a".
