@@ -178,3 +178,38 @@ fn a_slow_reader_does_not_collect_the_table() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn connections_to_all_nodes_are_made_at_the_same_time() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(4)?;
+    cluster.session(1)?.run(
+        "CREATE TABLE t (id int PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 8);
+         INSERT INTO t SELECT generate_series(1, 100)",
+    )?;
+    for node in 2..=4 {
+        let session = cluster.session(node)?;
+        session.run("ALTER SYSTEM SET pre_auth_delay = 1")?;
+        session.run("SELECT pg_reload_conf()")?;
+    }
+    // The postmaster has taken the setting in once a log-in is slow.
+    for node in 2..=4 {
+        eventually("log-ins take a second", BOUND, || {
+            let start = Instant::now();
+            cluster.session(node)?;
+            Ok((start.elapsed() > Duration::from_millis(900)).then_some(()))
+        })?;
+    }
+    let session = cluster.session(1)?;
+    let start = Instant::now();
+    assert_eq!(session.integer("SELECT count(*) FROM t")?, 100);
+    let took = start.elapsed();
+    println!("three log-ins of a second at the same time: {took:?}");
+    assert!(took > Duration::from_millis(900), "{took:?}: the test shows nothing");
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+    // A node that cannot be reached is reported as ever.
+    cluster.on_node("kill", 4)?;
+    let session = cluster.session(1)?;
+    let error = session.failure("SELECT count(*) FROM t")?;
+    assert_eq!(&error.code().code()[..2], "08", "{error}");
+    Ok(())
+}

@@ -18,8 +18,6 @@ use crate::types::{EncodingGuard, Format, ParameterWriter, RowReader, Transmissi
 
 /// Rows of the first chunk: a point query needs no more, a LIMIT wastes little.
 const FIRST_ROWS: i32 = 100;
-/// What later chunks aim at.
-const CHUNK_BYTES: usize = 1024 * 1024;
 /// Bounds of the rows in a chunk.
 const MAX_ROWS: usize = 100_000;
 
@@ -134,6 +132,9 @@ impl ScanState {
                 is_async: (*node).ss.ps.async_capable,
                 run: None,
             };
+            if state.is_async {
+                session::announce(Placement::of(state.relid)?.target(user));
+            }
             if statement_writes(estate) {
                 state.bind_ahead()?;
             }
@@ -228,6 +229,7 @@ impl ScanState {
     /// statements for.
     fn prepare_run(&self) -> Result<(Run, u32), Error> {
         let target = Placement::of(self.relid)?.target(self.user);
+        session::open_announced()?;
         let slot = session::acquire(target)?;
         let (owner, portal) = {
             let mut session = slot.enter()?;
@@ -416,7 +418,8 @@ impl Run {
 
     fn next_size(&self, fetch_size: i32) -> i32 {
         let average = self.chunk.byte_len() / self.chunk.len().max(1);
-        let rows = (CHUNK_BYTES / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
+        let bytes = self.slot.lease().map_or(0, |session| session.chunk_bytes());
+        let rows = (bytes / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use cluster::NodeId;
 
-use super::{Request, Slot, Statement, Target, acquire, collect};
+use super::{Request, Slot, Statement, Target, acquire, collect, registry};
 use crate::error::Error;
 
 /// The session with one node.
@@ -19,10 +19,12 @@ pub fn for_node(node: NodeId) -> Result<Remote, Error> {
     Ok(Remote { slot: acquire(Target::Node(node))? })
 }
 
-/// Runs commands on several nodes at once: sent to all, then collected in
+/// Runs commands on several nodes at once: connected to all, sent to all, then collected in
 /// order. Each becomes a writing participant. The first error is returned, with
 /// the other replies left to the transaction's end.
 pub fn execute_on_all(nodes: &[NodeId], sql: &str) -> Result<(), Error> {
+    let targets: Vec<Target> = nodes.iter().map(|n| Target::Node(*n)).collect();
+    registry::open_all(&targets)?;
     let remotes = nodes.iter().map(|n| for_node(*n)).collect::<Result<Vec<_>, _>>()?;
     let mut sent = Vec::with_capacity(remotes.len());
     for remote in &remotes {

@@ -40,6 +40,9 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _arg: pg_sys::Datum) {
 
 /// A plain-old frame.
 unsafe extern "C-unwind" fn at_transaction(event: XactEvent::Type, _arg: *mut c_void) {
+    if matches!(event, XactEvent::XACT_EVENT_COMMIT | XactEvent::XACT_EVENT_ABORT) {
+        registry::forget_announced();
+    }
     match event {
         // SAFETY: PRE_ events may raise; nothing here has a destructor.
         XactEvent::XACT_EVENT_PRE_COMMIT => unsafe { callback(commit::before_commit) },

@@ -226,8 +226,10 @@ fn left_in_doubt(node: &str, gid: &str, error: Error) {
 /// ABORT. Must not raise.
 pub fn after_abort() -> Result<(), Error> {
     let mut sent = Vec::new();
+    // All sessions together: the first one's grace is the others' too.
+    let patience = Instant::now() + ABORT_GRACE;
     for slot in participants() {
-        quiesce(&slot, ABORT_GRACE)?;
+        quiesce(&slot, patience)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
         // A PREPARE whose answer was not waited for has been answered by now,

@@ -22,7 +22,7 @@ pub use dialog::Dialog;
 pub(crate) use exchange::{collect, forget_portal};
 pub use opening::Login;
 pub use properties::default_opening_statements;
-pub(crate) use registry::acquire;
+pub(crate) use registry::{acquire, announce, open_announced};
 pub(crate) use session::{Request, Session};
 pub(crate) use slot::Slot;
 pub(crate) use statements::Statement;

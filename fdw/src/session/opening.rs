@@ -1,8 +1,9 @@
 //! From a target to an open session.
 #![allow(unsafe_code)]
 
+use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::NodeId;
 use pgrx::pg_sys;
@@ -12,7 +13,7 @@ use crate::backend::text_of;
 use crate::cluster_map;
 use crate::error::{Error, Refusal, SqlState};
 use crate::options;
-use crate::transport::{Interrupts, Opening, OpeningError, Parameters};
+use crate::transport::{Connection, Interrupts, Opening, OpeningError, Parameters, Readiness};
 
 /// Each address's bound.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,10 +163,31 @@ impl Destination {
 impl Attempt {
     /// The session, or `None` if an interrupt is pending.
     pub fn advance(&mut self, id: u64) -> Result<Option<Session>, Error> {
+        let outcome = self.opening.advance(Interrupts::Heed).map(Some);
+        self.finish(id, outcome)
+    }
+
+    /// The session, or `None` if it has to wait.
+    pub fn poll(&mut self, id: u64) -> Result<Option<Session>, Error> {
+        let outcome = self.opening.poll();
+        self.finish(id, outcome)
+    }
+
+    /// What it waits for.
+    pub fn waits_for(&self) -> Option<(RawFd, Readiness, Instant)> {
+        self.opening.waits_for()
+    }
+
+    fn finish(
+        &self,
+        id: u64,
+        outcome: Result<Option<Connection>, OpeningError>,
+    ) -> Result<Option<Session>, Error> {
         let d = &self.destination;
         let node = || d.name.to_string();
-        match self.opening.advance(Interrupts::Heed) {
-            Ok(connection) => {
+        match outcome {
+            Ok(None) => Ok(None),
+            Ok(Some(connection)) => {
                 let mut session =
                     Session::new(id, d.name.clone(), d.node, d.generation, connection);
                 if let Some(query) = &d.handshake {

@@ -14,6 +14,13 @@ use crate::error::{Error, Refusal, SqlState};
 use crate::scan::Waiting;
 use crate::transport::{Connection, Reply, Ticket};
 
+/// What the chunks of all portals of a session aim at.
+const ALL_CHUNKS: usize = 4 * 1024 * 1024;
+/// What the chunk of a single portal aims at.
+const LARGEST_CHUNK: usize = 1024 * 1024;
+/// Below this, round trips cost more than the memory is worth.
+const SMALLEST_CHUNK: usize = 32 * 1024;
+
 /// What is asked of a session.
 pub struct Request<'a> {
     /// The statement.
@@ -79,6 +86,7 @@ pub struct Session {
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
     next_portal: u64,
+    open_portals: usize,
     waiting: Vec<Weak<Waiting>>,
 }
 
@@ -109,6 +117,7 @@ impl Session {
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
             next_portal: 0,
+            open_portals: 0,
             waiting: Vec::new(),
         }
     }
@@ -135,14 +144,22 @@ impl Session {
         self.waiting.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// How large a portal's chunk may get, so that all of them together stay
+    /// small: two of each portal may be here at once.
+    pub fn chunk_bytes(&self) -> usize {
+        (ALL_CHUNKS / self.open_portals.max(1)).clamp(SMALLEST_CHUNK, LARGEST_CHUNK)
+    }
+
     /// A portal name not used before in this session.
     pub fn new_portal(&mut self) -> String {
         self.next_portal += 1;
+        self.open_portals += 1;
         format!("p{}", self.next_portal)
     }
 
     /// Has a portal closed with the next request.
     pub fn close_portal(&mut self, portal: String) {
+        self.open_portals = self.open_portals.saturating_sub(1);
         self.closed_portals.push(portal);
     }
 
@@ -296,6 +313,7 @@ impl Session {
         self.told = None;
         self.interrupted = false;
         self.closed_portals.clear();
+        self.open_portals = 0;
         self.in_flight.clear();
         self.connection.forget_all();
     }

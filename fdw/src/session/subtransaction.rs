@@ -41,11 +41,12 @@ pub fn after_abort() -> Result<(), Error> {
     // SAFETY: guarded; reads the backend's transaction state.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     let mut sent = Vec::new();
+    let patience = Instant::now() + GRACE;
     for slot in participants() {
         if slot.lease()?.depth < level {
             continue;
         }
-        quiesce(&slot, GRACE)?;
+        quiesce(&slot, patience)?;
         let mut session = slot.lease()?;
         session.depth = level - 1;
         session.told = None;
@@ -71,17 +72,17 @@ pub fn after_abort() -> Result<(), Error> {
 }
 
 /// Waits, bounded and deaf to interrupts, until a session owes no reply;
-/// cancels what it runs if a wait for it was interrupted or the grace is over.
+/// cancels what it runs if a wait for it was interrupted or patience is over.
 /// A session that still does not answer is given up.
-pub fn quiesce(slot: &Rc<Slot>, grace: Duration) -> Result<(), Error> {
+pub fn quiesce(slot: &Rc<Slot>, patience: Instant) -> Result<(), Error> {
     let mut session = slot.lease()?;
     if !session.connection.is_busy() || session.connection.lost().is_some() {
         return Ok(());
     }
     let interrupted = std::mem::take(&mut session.interrupted);
-    let patience = if interrupted { Duration::ZERO } else { grace };
+    let patience = if interrupted { Instant::now() } else { patience };
     let connection = &mut session.connection;
-    if connection.wait_idle(Some(Instant::now() + patience), Interrupts::Ignore).is_ok() {
+    if connection.wait_idle(Some(patience), Interrupts::Ignore).is_ok() {
         return Ok(());
     }
     let (address, process_id, key) = connection.cancel_key();

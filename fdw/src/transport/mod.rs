@@ -20,4 +20,4 @@ pub use connection::{Connection, Ticket};
 pub use opening::{Opening, OpeningError, Parameters};
 pub use reply::Reply;
 pub use rows::{RowBuffer, fields};
-pub use wait::{Interrupts, Stop};
+pub use wait::{Interrupts, Readiness, Stop, wait_for_any};

@@ -1,6 +1,7 @@
 //! Making a connection: addresses in turn, start-up message, authentication.
 
 use std::io::ErrorKind;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -82,26 +83,40 @@ impl Opening {
     /// Goes on until connected, failed or interrupted.
     pub fn advance(&mut self, interrupts: Interrupts) -> Result<Connection, OpeningError> {
         loop {
+            if let Some(connection) = self.poll()? {
+                return Ok(connection);
+            }
+            let Some(attempt) = &mut self.attempt else { continue };
+            match attempt.wait.wait(attempt.readiness(), Some(attempt.deadline), interrupts) {
+                Err(Stop::Interrupted) => return Err(OpeningError::Interrupted),
+                Err(stop) => self.fail(stop),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Goes on as far as that is possible without waiting.
+    pub fn poll(&mut self) -> Result<Option<Connection>, OpeningError> {
+        loop {
             let Some(mut attempt) = self.attempt.take().or_else(|| self.next_attempt()) else {
                 let reason = self.last_failure.take().unwrap_or_else(|| "no address".into());
                 return Err(OpeningError::Failed { reason, error: None });
             };
-            match attempt.run(&self.parameters, interrupts) {
-                Ok(()) => {
+            match attempt.step(&self.parameters) {
+                Ok(true) => {
                     if self.parameters.password_must_be_used && !attempt.asked_for_password {
                         return Err(OpeningError::PasswordNotUsed);
                     }
                     let Attempt { wait, stream, address, key, input, .. } = attempt;
-                    return Ok(Connection::established(wait, stream, address, key, input));
+                    let connection = Connection::established(wait, stream, address, key, input);
+                    return Ok(Some(connection));
                 }
-                Err(Failure::Stop(Stop::Interrupted)) => {
+                Ok(false) if Instant::now() < attempt.deadline => {
                     self.attempt = Some(attempt);
-                    return Err(OpeningError::Interrupted);
+                    return Ok(None);
                 }
-                Err(Failure::Stop(Stop::TimedOut)) => {
-                    self.last_failure = Some("timeout expired".into());
-                }
-                Err(Failure::Stop(Stop::Lost(reason))) => self.last_failure = Some(reason),
+                Ok(false) => self.fail(Stop::TimedOut),
+                Err(Failure::Stop(stop)) => self.fail(stop),
                 Err(Failure::Server(error)) => {
                     let reason = String::from_utf8_lossy(&error.message).into_owned();
                     return Err(OpeningError::Failed { reason, error: Some(error) });
@@ -111,6 +126,22 @@ impl Opening {
                 }
             }
         }
+    }
+
+    /// What has to happen before [`Opening::poll`] is called again, and until
+    /// when it may take.
+    pub fn waits_for(&self) -> Option<(RawFd, Readiness, Instant)> {
+        let attempt = self.attempt.as_ref()?;
+        Some((attempt.stream.raw_fd(), attempt.readiness(), attempt.deadline))
+    }
+
+    /// Gives the present address up.
+    fn fail(&mut self, stop: Stop) {
+        self.attempt = None;
+        self.last_failure = Some(match stop {
+            Stop::Lost(reason) => reason,
+            Stop::TimedOut | Stop::Interrupted => "timeout expired".into(),
+        });
     }
 
     fn next_attempt(&mut self) -> Option<Attempt> {
@@ -156,9 +187,12 @@ impl From<std::io::Error> for Failure {
 }
 
 impl Attempt {
-    fn run(&mut self, parameters: &Parameters, interrupts: Interrupts) -> Result<(), Failure> {
+    /// True once connected; false if it has to wait.
+    fn step(&mut self, parameters: &Parameters) -> Result<bool, Failure> {
         if !self.started {
-            self.wait.wait(Readiness::Write, Some(self.deadline), interrupts)?;
+            if !self.stream.is_writable() {
+                return Ok(false);
+            }
             self.stream.connected()?;
             let pairs = parameters.startup.iter().map(|(k, v)| (k.as_str(), v.as_str()));
             let user = std::iter::once(("user", parameters.user.as_str()));
@@ -168,14 +202,21 @@ impl Attempt {
         loop {
             while let Some(message) = Message::parse(&mut self.input)? {
                 if self.accept(message, parameters)? {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             self.flush()?;
-            let readiness =
-                if self.output.is_empty() { Readiness::Read } else { Readiness::ReadOrWrite };
-            self.wait.wait(readiness, Some(self.deadline), interrupts)?;
-            self.receive()?;
+            if !self.receive()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        match (self.started, self.output.is_empty()) {
+            (false, _) => Readiness::Write,
+            (true, true) => Readiness::Read,
+            (true, false) => Readiness::ReadOrWrite,
         }
     }
 
@@ -191,15 +232,17 @@ impl Attempt {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<(), Failure> {
+    /// True if something came.
+    fn receive(&mut self) -> Result<bool, Failure> {
         let mut buffer = [0u8; 4096];
         match self.stream.read(&mut buffer) {
             Ok(0) => Err(Stop::Lost("the server closed the connection".into()).into()),
             Ok(n) => {
                 self.input.extend_from_slice(&buffer[..n]);
-                Ok(())
+                Ok(true)
             }
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(true),
             Err(e) => Err(e.into()),
         }
     }

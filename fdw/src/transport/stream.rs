@@ -67,6 +67,13 @@ impl Stream {
         error.map_or(Ok(()), Err)
     }
 
+    /// Looks whether there is room for output or the attempt to connect ended.
+    pub fn is_writable(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one entry, and no wait.
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
+    }
+
     /// For the wait set.
     pub fn raw_fd(&self) -> RawFd {
         match &self.socket {

@@ -60,15 +60,37 @@ impl Readiness {
     }
 }
 
+/// Returns when one of several sockets may be ready.
+pub fn wait_for_any(
+    sockets: &[(RawFd, Readiness)],
+    deadline: Instant,
+    interrupts: Interrupts,
+) -> Result<(), Stop> {
+    let Some(((first, readiness), others)) = sockets.split_first() else { return Ok(()) };
+    let mut set = WaitSet::with_room(*first, *readiness, others.len());
+    for (fd, readiness) in others {
+        // SAFETY: guarded; the set has room, and is freed before the sockets are.
+        unsafe {
+            let (no_latch, nobody) = (std::ptr::null_mut(), std::ptr::null_mut());
+            pg_sys::AddWaitEventToSet(set.set, readiness.mask(), *fd, no_latch, nobody);
+        }
+    }
+    set.wait(*readiness, Some(deadline), interrupts)
+}
+
 impl WaitSet {
     /// A set around `fd`, which must stay open as long as the set lives.
     pub fn new(fd: RawFd, readiness: Readiness) -> WaitSet {
+        WaitSet::with_room(fd, readiness, 0)
+    }
+
+    fn with_room(fd: RawFd, readiness: Readiness, more: usize) -> WaitSet {
         let events = readiness.mask();
         // SAFETY: guarded calls; MyLatch is this process's latch for good, and
         // the set is freed before the descriptor is closed (field order in
         // `Connection`).
         unsafe {
-            let set = compat::create_wait_event_set(3);
+            let set = compat::create_wait_event_set(3 + more as i32);
             let nobody = std::ptr::null_mut();
             pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, -1, pg_sys::MyLatch, nobody);
             pg_sys::AddWaitEventToSet(
