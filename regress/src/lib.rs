@@ -3,6 +3,7 @@
 //! - [`TestCluster`]: real servers, started and thrown away by shardmanctl;
 //! - [`Session`]: a client of one node, every call bounded in time;
 //! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
+//! - [`random`]: generated statements, compared with one PostgreSQL;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
@@ -10,6 +11,7 @@ mod cluster;
 mod pg_regress;
 mod places;
 mod ports;
+pub mod random;
 mod session;
 mod wait;
 

@@ -1,8 +1,9 @@
 //! PostgreSQL's own `pg_regress` on a suite of `regress/suites`.
 //!
 //! A suite is `schedule`, `sql/*.sql` and `expected/*.out`. Its files find the
-//! nodes' ports in the environment (`N1`, `N2`, `N3`) and `SHARDED`, which is
-//! `on` for a cluster and `off` for one plain server that plays all nodes.
+//! nodes' ports in the environment (`N1`, `N2`, `N3`), in `PSQL` a psql for `\!`
+//! and in `SHARDED` `on` for a cluster, `off` otherwise; one plain server plays
+//! all nodes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,13 @@ impl Suite {
         self.run(&ports, "off", std::env::var_os("REGRESS_ACCEPT").is_some())
     }
 
+    /// Runs it on three servers that know nothing of each other, with
+    /// `REGRESS_ACCEPT` as above.
+    pub fn run_on_strangers(&self, servers: &TestCluster) -> anyhow::Result<()> {
+        let ports = NODES.map(|(name, node)| (name, servers.port(node)));
+        self.run(&ports, "off", std::env::var_os("REGRESS_ACCEPT").is_some())
+    }
+
     fn run(&self, ports: &[(&str, u16)], sharded: &str, accepts: bool) -> anyhow::Result<()> {
         let work = self.copy_for_server_account()?;
         let (_, port) = ports.first().context("no port")?;
@@ -56,7 +64,8 @@ impl Suite {
             .arg(argument("--outputdir", &work))
             .arg(argument("--schedule", &work.join("schedule")))
             .current_dir(&work)
-            .env("SHARDED", sharded);
+            .env("SHARDED", sharded)
+            .env("PSQL", second_psql()?);
         for (name, port) in ports {
             command.env(name, port.to_string());
         }
@@ -111,6 +120,12 @@ impl Suite {
         }
         Ok(())
     }
+}
+
+/// A command for `\!`: another session, whose port follows as `-p`.
+fn second_psql() -> anyhow::Result<String> {
+    let psql = places::pg_config("--bindir")?.join("psql");
+    Ok(format!("{} -X -q -h 127.0.0.1 -U postgres -d postgres", psql.display()))
 }
 
 fn argument(name: &str, path: &Path) -> std::ffi::OsString {

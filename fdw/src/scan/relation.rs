@@ -8,7 +8,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 use super::asynchronous::may_run_asynchronously;
 use super::plan::row_lock;
 use crate::backend::cells;
-use crate::error::{Error, callback};
+use crate::error::{Error, Refusal, callback};
 use crate::options::{self, OptionList};
 use crate::placement::Placement;
 use crate::shippable::is_shippable;
@@ -42,6 +42,8 @@ unsafe fn estimate(
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
 ) -> Result<(), Error> {
+    // SAFETY: the array has an entry for every base relation.
+    unsafe { refuse_sample(*(*root).simple_rte_array.add((*rel).relid as usize))? };
     let placement = Placement::of(relid)?;
     let (server, own) = options::table_options(relid);
     let options = match placement {
@@ -83,4 +85,15 @@ unsafe fn estimate(
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
     }
     Ok(())
+}
+
+/// PostgreSQL would take all rows of a foreign leaf for the sample.
+unsafe fn refuse_sample(rte: *const pg_sys::RangeTblEntry) -> Result<(), Error> {
+    // SAFETY: the planner's range table entry of the relation at hand.
+    if unsafe { (*rte).tablesample.is_null() } {
+        return Ok(());
+    }
+    Err(Refusal::not_supported("cannot take a TABLESAMPLE of rows on another node")
+        .with_hint("Use a condition such as random() < 0.01 instead.")
+        .into())
 }

@@ -218,6 +218,8 @@ SELECT shardman.add_node(:'member');
 ROLLBACK;
 SELECT shardman.raft_rpc('x');
 SELECT shardman.adopt('{}');
+-- A sample of the rows of all nodes.
+SELECT count(*) FROM root TABLESAMPLE BERNOULLI (0);
 -- Isolation and preparing.
 BEGIN;
 INSERT INTO root SELECT generate_series(1, 20);

@@ -1,6 +1,9 @@
 -- Every kind of type makes the round trip: written through the wrapper, read
 -- through it, compared with what the other server holds.
-\c - - - :n2port
+\getenv n1 N1
+\getenv n2 N2
+\getenv n3 N3
+\connect - - - :n2
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TYPE pair AS (a int, b text, c timestamptz);
 CREATE DOMAIN posint AS int CHECK (VALUE > 0);
@@ -10,7 +13,7 @@ CREATE TABLE ty (id int PRIMARY KEY, b bool, i2 int2, i4 int4, i8 int8, f4 float
   bt bit(5), vb varbit, pt point, bx box, po polygon, ci2 circle, ls lseg, pa path, li line, m money, r int4range, nr numrange, mr int4multirange,
   tsv tsvector, tsq tsquery, o oid, rc regclass, rt regtype, ia int[], ta text[], ia2 int[][], tza timestamptz[], na numeric[], mo mood, moa mood[],
   p pair, pas pair[], po2 posint, acl aclitem, lsn pg_lsn, txs pg_snapshot, jp jsonpath, tid2 tid, xid8c xid8, ua uuid[]);
-\c - - - :n1port
+\connect - - - :n1
 CREATE TYPE mood AS ENUM ('happy', 'ok', 'sad');
 CREATE TYPE pair AS (a int, b text, c timestamptz);
 CREATE DOMAIN posint AS int CHECK (VALUE > 0);
@@ -42,56 +45,27 @@ INSERT INTO ty SELECT * FROM ty_l;
 -- one row at a time too
 DELETE FROM ty; INSERT INTO ty SELECT * FROM ty_l WHERE id = 2; INSERT INTO ty SELECT * FROM ty_l WHERE id <> 2;
 SELECT f.id, f::text = l::text AS same FROM ty f JOIN ty_l l USING (id) ORDER BY id;
- id | same 
-----+------
-  1 | t
-  2 | t
-  3 | t
-  4 | t
-(4 rows)
-
 SELECT count(*) FROM (SELECT f.*::text FROM ty f EXCEPT SELECT l.*::text FROM ty_l l) d;
- count 
--------
-     0
-(1 row)
-
 -- updates by ctid with every type
 UPDATE ty SET t = 'u' || id, ia = ia || 7, mo = 'ok', p = ROW(9,'z',NULL)::pair WHERE id IN (2, 3) RETURNING id, t, ia, mo, p;
- id | t  |      ia      | mo |   p    
-----+----+--------------+----+--------
-  2 | u2 | {1,NULL,3,7} | ok | (9,z,)
-  3 | u3 | {7}          | ok | (9,z,)
-(2 rows)
-
 -- a client in another encoding: values stay in the database's
 SET client_encoding = 'LATIN1';
 SELECT id, length(t), jb, octet_length(t) FROM ty WHERE id = 2;
- id | length |            jb             | octet_length 
-----+--------+---------------------------+--------------
-  2 |      2 | {"a": {"b": "�"}, "z": 1} |            2
-(1 row)
-
 INSERT INTO ty (id, t, jb, nm) VALUES (7, 'd' || U&'\00e9' || 'f', ('{"k":"' || U&'\00e9' || '"}')::jsonb, U&'n\00e9');
 RESET client_encoding;
 SELECT id, t, jb, nm, ta FROM ty WHERE id = 7;
- id |  t  |     jb     | nm | ta 
-----+-----+------------+----+----
-  7 | déf | {"k": "é"} | né | 
-(1 row)
-
 RESET ALL;
-\c - - - :n2port
+\connect - - - :n2
 SELECT id, f8, n, d, ts, tz, iv, mo, p, rc, t, length(by) FROM ty WHERE id IN (2, 3) ORDER BY id;
- id |         f8          |               n                |       d       |           ts           |             tz             |         iv          | mo |   p    |    rc    | t  | length 
-----+---------------------+--------------------------------+---------------+------------------------+----------------------------+---------------------+----+--------+----------+----+--------
-  2 | 0.30000000000000004 | 12345678901234567890.123456789 | 4713-01-01 BC | 0044-03-15 12:00:00 BC | 2020-02-29 12:34:56.789+00 | -1 days +02:03:04.5 | ok | (9,z,) | pg_class | u2 |      4
-  3 |           -Infinity |                            NaN | infinity      | -infinity              | infinity                   | 178000000 years     | ok | (9,z,) |          | u3 |      0
-(2 rows)
-
 SELECT id, t, jb, nm FROM ty WHERE id = 7;
- id |  t  |     jb     | nm 
-----+-----+------------+----
-  7 | déf | {"k": "é"} | né
-(1 row)
-
+-- clean up
+\set VERBOSITY default
+\connect - - - :n3
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n2
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n1
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;

@@ -1,10 +1,13 @@
 -- INSERT in batches, COPY, UPDATE, DELETE, RETURNING, partitions, TRUNCATE.
-\c - - - :n2port
+\getenv n1 N1
+\getenv n2 N2
+\getenv n3 N3
+\connect - - - :n2
 CREATE TABLE m (id int PRIMARY KEY, v text DEFAULT 'remote default', g int GENERATED ALWAYS AS (id * 2) STORED, n int CHECK (n <> 13));
 CREATE TABLE m3 (id int PRIMARY KEY CHECK (id % 3 = 2), v text);
-\c - - - :n3port
+\connect - - - :n3
 CREATE TABLE m2 (id int PRIMARY KEY CHECK (id % 3 = 1), v text);
-\c - - - :n1port
+\connect - - - :n1
 CREATE FOREIGN TABLE m (id int, v text DEFAULT 'local default', g int GENERATED ALWAYS AS (id * 2) STORED, n int) SERVER s2;
 EXPLAIN (VERBOSE, COSTS off) INSERT INTO m (id) VALUES (1) RETURNING g;
 EXPLAIN (VERBOSE, COSTS off) INSERT INTO m (id) SELECT generate_series(1, 10) ON CONFLICT DO NOTHING;
@@ -30,11 +33,9 @@ WITH d AS (DELETE FROM m WHERE id = 102 RETURNING *) SELECT id, v FROM d;
 UPDATE m SET n = 13 WHERE id = 103;
 SELECT count(*) FROM m;
 -- COPY
-CREATE TABLE src AS SELECT i AS id, 'c' || i AS v, i AS n FROM generate_series(400000, 412344) i WHERE i <> 13;
-COPY src TO '/tmp/fdwtest_copy.txt';
-COPY m (id, v, n) FROM '/tmp/fdwtest_copy.txt';
+COPY m (id, v, n) FROM PROGRAM 'seq 400000 412344 | sed ''s/.*/&\tc&\t&/''';
 SELECT count(*), sum(id::bigint), sum(g::bigint) FROM m WHERE id >= 400000;
-COPY m (id, v, n) FROM '/tmp/fdwtest_copy.txt';
+COPY m (id, v, n) FROM PROGRAM 'seq 400000 412344 | sed ''s/.*/&\tc&\t&/''';
 COPY m (id, v) FROM stdin;
 500000	a
 500001	b
@@ -103,3 +104,14 @@ SELECT * FROM m3 FOR UPDATE;
 CREATE FOREIGN TABLE wrong (id int, nosuch int) SERVER s2 OPTIONS (table_name 'm');
 INSERT INTO wrong VALUES (1, 1);
 SELECT * FROM wrong;
+-- clean up
+\set VERBOSITY default
+\connect - - - :n3
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n2
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n1
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;

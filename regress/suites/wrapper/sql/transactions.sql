@@ -1,11 +1,14 @@
 -- Savepoints, errors in exception blocks, one- and two-phase commit.
-\c - - - :n2port
+\getenv n1 N1
+\getenv n2 N2
+\getenv n3 N3
+\connect - - - :n2
 CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE TABLE def (id int PRIMARY KEY, pid int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
-\c - - - :n3port
+\connect - - - :n3
 CREATE TABLE t3 (id int PRIMARY KEY, v text);
 CREATE TABLE def3 (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
-\c - - - :n1port
+\connect - - - :n1
 CREATE TABLE l (id int PRIMARY KEY);
 CREATE FOREIGN TABLE t (id int, v text) SERVER s2;
 CREATE FOREIGN TABLE def (id int, pid int) SERVER s2;
@@ -20,21 +23,8 @@ BEGIN; INSERT INTO t VALUES (1);
 SAVEPOINT a; INSERT INTO t VALUES (2); INSERT INTO t3 VALUES (2);
 SAVEPOINT b; INSERT INTO t VALUES (3); ROLLBACK TO b; INSERT INTO t VALUES (4); RELEASE b;
 SAVEPOINT c; INSERT INTO t VALUES (1); ROLLBACK TO c;
-ERROR:  duplicate key value violates unique constraint "t_pkey"
-DETAIL:  Key (id)=(1) already exists.
-CONTEXT:  remote command on node "s2": INSERT INTO public.t (id, v) VALUES ($1, $2)
 SELECT count(*) FROM t; ROLLBACK TO a; INSERT INTO t VALUES (5); COMMIT;
- count 
--------
-     3
-(1 row)
-
 SELECT * FROM state;
-   t   | t3 | l | prepared 
--------+----+---+----------
- {1,5} |    |   |        0
-(1 row)
-
 -- exception blocks
 DO $$BEGIN
   FOR i IN 1..12 LOOP
@@ -42,184 +32,52 @@ DO $$BEGIN
   END LOOP;
 END$$;
 SELECT * FROM state;
-              t               |  t3   | l | prepared 
-------------------------------+-------+---+----------
- {1,2,3,4,5,6,7,8,9,10,11,12} | {1,5} |   |        0
-(1 row)
-
 DO $$DECLARE c text; tb text; m text; BEGIN INSERT INTO t VALUES (1);
 EXCEPTION WHEN unique_violation THEN GET STACKED DIAGNOSTICS c = CONSTRAINT_NAME, tb = TABLE_NAME, m = PG_EXCEPTION_DETAIL; RAISE NOTICE '% % %', c, tb, m; END$$;
-NOTICE:  t_pkey t Key (id)=(1) already exists.
 -- a scan goes on around errors in its loop's body
 DO $$DECLARE n int := 0; r record; BEGIN
   FOR r IN SELECT g, t.id FROM t, generate_series(1, 100) g LOOP
     n := n + 1;
     IF n % 211 = 0 THEN BEGIN INSERT INTO t VALUES (1); EXCEPTION WHEN unique_violation THEN NULL; END; END IF;
   END LOOP; RAISE NOTICE '% rows', n; END$$;
-NOTICE:  1200 rows
 -- two phases
 TRUNCATE t, t3 CASCADE;
-NOTICE:  truncate cascades to table "def"
 BEGIN; INSERT INTO t VALUES (1); INSERT INTO t3 VALUES (1); COMMIT; SELECT * FROM state;
-  t  | t3  | l | prepared 
------+-----+---+----------
- {1} | {1} |   |        0
-(1 row)
-
 BEGIN; INSERT INTO t VALUES (2); INSERT INTO l VALUES (2); COMMIT; SELECT * FROM state;
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 BEGIN; INSERT INTO t VALUES (3); INSERT INTO t3 VALUES (3); ROLLBACK; SELECT * FROM state;
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 -- a PREPARE fails: nothing is left anywhere
+\set SHOW_CONTEXT never
 BEGIN; INSERT INTO t3 VALUES (4); INSERT INTO def VALUES (4, 999); INSERT INTO l VALUES (4); COMMIT; SELECT * FROM state;
-ERROR:  insert or update on table "def" violates foreign key constraint "def_pid_fkey"
-DETAIL:  Key (pid)=(999) is not present in table "t".
-CONTEXT:  remote command on node "s2": PREPARE TRANSACTION 'sc_1_XID_0'
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 BEGIN; INSERT INTO t VALUES (4); INSERT INTO def3 VALUES (4), (4); COMMIT; SELECT * FROM state;
-ERROR:  duplicate key value violates unique constraint "def3_id_key"
-DETAIL:  Key (id)=(4) already exists.
-CONTEXT:  remote command on node "s3": PREPARE TRANSACTION 'sc_1_XID_1'
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
+\set SHOW_CONTEXT errors
 -- a single writer's deferred constraint fails at its COMMIT
 INSERT INTO def VALUES (5, 998); SELECT * FROM state;
-ERROR:  insert or update on table "def" violates foreign key constraint "def_pid_fkey"
-DETAIL:  Key (pid)=(998) is not present in table "t".
-CONTEXT:  remote command on node "s2": COMMIT
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 -- failing locally after the remote part
 CREATE FUNCTION dt() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'deferred, here'; END$$;
 CREATE CONSTRAINT TRIGGER dt AFTER INSERT ON l DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dt();
 BEGIN; INSERT INTO t VALUES (6); INSERT INTO l VALUES (6); COMMIT; SELECT * FROM state;
-ERROR:  deferred, here
-CONTEXT:  PL/pgSQL function dt() line 1 at RAISE
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 DROP TRIGGER dt ON l;
 -- a subtransaction that wrote was rolled back; reading only
 BEGIN; SELECT count(*) FROM t; SELECT count(*) FROM t3; COMMIT;
- count 
--------
-     2
-(1 row)
-
- count 
--------
-     1
-(1 row)
-
 BEGIN; SAVEPOINT x; INSERT INTO t VALUES (7); INSERT INTO t3 VALUES (7); ROLLBACK TO x; COMMIT; SELECT * FROM state;
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 -- PREPARE TRANSACTION by the user
 BEGIN; SELECT count(*) FROM t; PREPARE TRANSACTION 'mine';
- count 
--------
-     2
-(1 row)
-
-ERROR:  cannot PREPARE a transaction that has used tables of other nodes
-HINT:  COMMIT it: a transaction over several nodes is committed in two phases by itself.
 SELECT * FROM state;
-   t   | t3  |  l  | prepared 
--------+-----+-----+----------
- {1,2} | {1} | {2} |        0
-(1 row)
-
 -- isolation is mirrored
 CREATE FOREIGN TABLE iso (name text, setting text) SERVER s2 OPTIONS (schema_name 'pg_catalog', table_name 'pg_settings');
 SELECT setting FROM iso WHERE name = 'transaction_isolation';
-    setting     
-----------------
- read committed
-(1 row)
-
 BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT setting FROM iso WHERE name = 'transaction_isolation';
-     setting     
------------------
- repeatable read
-(1 row)
-
-\! $PSQL -q -d postgres -p $N2PORT -c "INSERT INTO t VALUES (77)"
+\! $PSQL -p $N2 -c "INSERT INTO t VALUES (77)"
 SELECT count(*) FROM t WHERE id = 77; COMMIT;
- count 
--------
-     0
-(1 row)
-
 BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT setting FROM iso WHERE name = 'transaction_isolation'; INSERT INTO t VALUES (78); SELECT count(*) FROM t3; COMMIT;
-   setting    
---------------
- serializable
-(1 row)
-
- count 
--------
-     1
-(1 row)
-
 BEGIN; SELECT count(*) FROM t WHERE id = 79;
- count 
--------
-     0
-(1 row)
-
-\! $PSQL -q -d postgres -p $N2PORT -c "INSERT INTO t VALUES (79)"
+\! $PSQL -p $N2 -c "INSERT INTO t VALUES (79)"
 SELECT count(*) FROM t WHERE id = 79; COMMIT;
- count 
--------
-     1
-(1 row)
-
 -- an error, then ROLLBACK TO, then the same statement again
 BEGIN; SAVEPOINT s; SELECT id FROM t WHERE id = 1; INSERT INTO t VALUES (1); ROLLBACK TO s; SELECT id FROM t WHERE id = 1; INSERT INTO t VALUES (80); COMMIT;
- id 
-----
-  1
-(1 row)
-
-ERROR:  duplicate key value violates unique constraint "t_pkey"
-DETAIL:  Key (id)=(1) already exists.
-CONTEXT:  remote command on node "s2": INSERT INTO public.t (id, v) VALUES ($1, $2)
- id 
-----
-  1
-(1 row)
-
 SELECT * FROM state;
-         t         | t3  |  l  | prepared 
--------------------+-----+-----+----------
- {1,2,77,78,79,80} | {1} | {2} |        0
-(1 row)
-
 -- a long scan, its next chunk always on the way, around errors on its session
-\! $PSQL -q -d postgres -p $N2PORT -c "CREATE TABLE long AS SELECT i, repeat('x', 50) AS x FROM generate_series(1, 100000) i"
+\! $PSQL -p $N2 -c "CREATE TABLE long AS SELECT i, repeat('x', 50) AS x FROM generate_series(1, 100000) i"
 CREATE FOREIGN TABLE long (i int, x text) SERVER s2;
 DO $$DECLARE n bigint := 0; s bigint := 0; r record; BEGIN
   FOR r IN SELECT i, x FROM long LOOP
@@ -228,10 +86,15 @@ DO $$DECLARE n bigint := 0; s bigint := 0; r record; BEGIN
     IF n % 9001 = 0 THEN BEGIN PERFORM count(*) FROM long l2 WHERE l2.i <= n; RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN NULL; END; END IF;
     IF n % 12001 = 0 THEN BEGIN PERFORM * FROM long l2 LIMIT 5000; INSERT INTO t3 VALUES (n); END; END IF;
   END LOOP; RAISE NOTICE '% rows, sum %', n, s; END$$;
-NOTICE:  100000 rows, sum 5000050000
 SELECT count(*) FROM t3;
- count 
--------
-     9
-(1 row)
-
+-- clean up
+\set VERBOSITY default
+\connect - - - :n3
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n2
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n1
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;

@@ -1,22 +1,25 @@
 -- Options, mappings, and who may connect.
+\getenv n1 N1
+\getenv n2 N2
+\getenv n3 N3
 CREATE SERVER x FOREIGN DATA WRAPPER shardman_fdw OPTIONS (hosst 'a');
 CREATE SERVER x FOREIGN DATA WRAPPER shardman_fdw OPTIONS (user 'a');
 CREATE SERVER x FOREIGN DATA WRAPPER shardman_fdw OPTIONS (port '0');
 CREATE SERVER x FOREIGN DATA WRAPPER shardman_fdw OPTIONS (updatable 'perhaps');
 CREATE SERVER x FOREIGN DATA WRAPPER shardman_fdw OPTIONS (fdw_tuple_cost '-1');
-CREATE FOREIGN DATA WRAPPER w2 HANDLER shardman.shardman_fdw_handler VALIDATOR shardman.shardman_fdw_validator OPTIONS (a '1');
+CREATE FOREIGN DATA WRAPPER w2 HANDLER shardman.fdw_handler VALIDATOR shardman.fdw_validator OPTIONS (a '1');
 CREATE SERVER gone FOREIGN DATA WRAPPER shardman_fdw OPTIONS (host '127.0.0.1', port '1');
 CREATE USER MAPPING FOR postgres SERVER gone;
 CREATE FOREIGN TABLE g (i int) SERVER gone;
 \set VERBOSITY verbose
 SELECT * FROM g;
 \set VERBOSITY default
-\c - - - :n2port
+\connect - - - :n2
 SET client_min_messages = warning;
 SET password_encryption = 'scram-sha-256'; DROP ROLE IF EXISTS scramuser; CREATE ROLE scramuser LOGIN PASSWORD 'sécret';
 SET password_encryption = 'md5'; DROP ROLE IF EXISTS md5user; CREATE ROLE md5user LOGIN PASSWORD 'md5secret';
 CREATE TABLE t1 (i int); INSERT INTO t1 VALUES (1); GRANT SELECT ON t1 TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC;
-\c - - - :n1port
+\connect - - - :n1
 SET client_min_messages = warning; DROP ROLE IF EXISTS plain; RESET client_min_messages; CREATE ROLE plain LOGIN;
 CREATE FOREIGN TABLE t1 (i int) SERVER s2; GRANT SELECT ON t1 TO plain; GRANT USAGE ON SCHEMA public TO plain;
 SET ROLE plain;
@@ -54,3 +57,17 @@ ALTER SERVER s2 OPTIONS (SET host '127.0.0.1', ADD application_name 'who is it')
 SELECT * FROM t1 ORDER BY i;
 CREATE FOREIGN TABLE act (application_name text) SERVER s2 OPTIONS (schema_name 'pg_catalog', table_name 'pg_stat_activity');
 SELECT application_name FROM act WHERE application_name LIKE 'who%';
+-- clean up
+\set VERBOSITY default
+\connect - - - :n3
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+\connect - - - :n2
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+DROP ROLE scramuser, md5user;
+\connect - - - :n1
+SET client_min_messages = warning;
+DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+DROP SERVER gone CASCADE; ALTER SERVER s2 OPTIONS (DROP application_name);
+DROP OWNED BY plain; DROP ROLE plain;

@@ -1,0 +1,21 @@
+//! Statements from a seed, and what a cluster and one PostgreSQL make of them.
+//!
+//! Everything generated has one right answer: no statement depends on the order
+//! in which rows or conditions are evaluated, on ties, on rounding or on time.
+//!
+//! - `prng`: the same numbers from a seed for ever;
+//! - `values`: types and their literals;
+//! - `schema`: tables and their rows;
+//! - `expression`, `query`, `change`: statements as trees that can be shrunk;
+//! - `generator`: draws them; `trial`: runs them on both sides and compares.
+
+mod change;
+mod expression;
+mod generator;
+mod prng;
+mod query;
+mod schema;
+mod trial;
+mod values;
+
+pub use trial::{Trial, explore};

@@ -1,0 +1,47 @@
+//! Generated statements over generated tables: a cluster and one PostgreSQL
+//! give the same rows and the same errors.
+//!
+//! `SHARDMAN_RANDOM_SEED=n` runs that seed alone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use regress::TestCluster;
+use regress::random::explore;
+
+const STATEMENTS_PER_SEED: usize = 60;
+/// The seeds of every run, and how long they may take.
+const FIXED: std::ops::Range<u64> = 1..41;
+const FIXED_BOUND: Duration = Duration::from_secs(150);
+/// For the long test; `SHARDMAN_RANDOM_SECONDS` says otherwise.
+const LONG_SECONDS: u64 = 3600;
+
+fn number(name: &str) -> anyhow::Result<Option<u64>> {
+    let Ok(text) = std::env::var(name) else { return Ok(None) };
+    Ok(Some(text.parse().with_context(|| format!("{name} is no number: {text}"))?))
+}
+
+#[test]
+fn generated_statements_mean_the_same_on_a_cluster() -> anyhow::Result<()> {
+    let seeds = match number("SHARDMAN_RANDOM_SEED")? {
+        Some(seed) => seed..seed + 1,
+        None => FIXED,
+    };
+    let (cluster, plain) = (TestCluster::up(3)?, TestCluster::plain()?);
+    let start = Instant::now();
+    explore(&cluster, &plain, seeds.start, STATEMENTS_PER_SEED, |seed| {
+        seeds.contains(&seed) && start.elapsed() < FIXED_BOUND
+    })
+}
+
+#[test]
+#[ignore = "takes hours: other seeds each time"]
+fn more_generated_statements_mean_the_same_on_a_cluster() -> anyhow::Result<()> {
+    let bound = Duration::from_secs(number("SHARDMAN_RANDOM_SECONDS")?.unwrap_or(LONG_SECONDS));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let (cluster, plain) = (TestCluster::up(3)?, TestCluster::plain()?);
+    let start = Instant::now();
+    explore(&cluster, &plain, now.as_secs() * 1000, STATEMENTS_PER_SEED, |_| {
+        start.elapsed() < bound
+    })
+}
