@@ -53,6 +53,10 @@ CREATE FUNCTION shardman.forget(cluster_id text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'forget_wrapper';
 COMMENT ON FUNCTION shardman.forget(text) IS 'internal: undoes adopt() when joining failed before the log reached this server';
 
+CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_state_wrapper';
+COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggregate of a statement from another node, asks for its transition state';
+
 REVOKE ALL ON FUNCTION
     shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),

@@ -7,7 +7,9 @@ use pgrx::pg_sys;
 
 use super::ScanPrivate;
 use super::relation::RelationPlan;
+use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
+use crate::compat;
 use crate::deparse::{Parameters, RowLock, Select, select_statement};
 use crate::error::{Error, callback};
 
@@ -22,7 +24,14 @@ pub unsafe extern "C-unwind" fn get_plan(
     outer_plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: called by the planner after get_paths; no destructor here.
-    unsafe { callback(|| plan(root, rel, relid, target_list, clauses, outer_plan)) }
+    unsafe {
+        callback(|| {
+            if (*rel).relid == 0 {
+                return plan_upper(root, rel, target_list);
+            }
+            plan(root, rel, relid, target_list, clauses, outer_plan)
+        })
+    }
 }
 
 unsafe fn plan(
@@ -70,6 +79,8 @@ unsafe fn plan(
             columns: wanted.columns,
             fetch_size: info.options.get_number("fetch_size").unwrap_or(0),
             needs_heap_tuples: wanted.needs_heap_tuples,
+            relations: vec![relid],
+            user: compat::check_as_user(rte),
         };
         Ok(pg_sys::make_foreignscan(
             target_list,

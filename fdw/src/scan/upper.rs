@@ -1,0 +1,166 @@
+//! GetForeignUpperPaths, and the plans of the paths made there.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::ScanPrivate;
+use super::grouping::{Grouping, grouping};
+use super::path::{row_cost, scan_cost, startup_cost};
+use super::relation::RelationPlan;
+use crate::backend::cells;
+use crate::deparse::{Grouped, Parameters, grouped_statement};
+use crate::error::{Error, callback};
+
+/// What planning has found out about grouped rows; the upper relation's
+/// `fdw_private`.
+struct UpperPlan {
+    input: *mut pg_sys::RelOptInfo,
+    grouping: Grouping,
+}
+
+/// A plain-old frame.
+pub unsafe extern "C-unwind" fn get_upper_paths(
+    root: *mut pg_sys::PlannerInfo,
+    stage: pg_sys::UpperRelationKind::Type,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    extra: *mut c_void,
+) {
+    use pg_sys::UpperRelationKind::{UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG};
+    // SAFETY: called by the planner; `extra` is what the stage says it is. No
+    // destructor here.
+    unsafe {
+        callback(|| {
+            // Of a relation that is a join there is no plan of ours yet.
+            let is_base = !(*input).fdw_private.is_null() && (*input).relid > 0;
+            let is_new = (*output).fdw_private.is_null();
+            if is_base && is_new && matches!(stage, UPPERREL_GROUP_AGG | UPPERREL_PARTIAL_GROUP_AGG)
+            {
+                let is_whole = stage == UPPERREL_GROUP_AGG;
+                let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
+                let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
+                add_grouping_path(root, input, output, having);
+            }
+            Ok(())
+        })
+    }
+}
+
+unsafe fn add_grouping_path(
+    root: *mut pg_sys::PlannerInfo,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    having: *mut pg_sys::List,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        let query = &*(*root).parse;
+        if query.groupClause.is_null() && !query.hasAggs && !(*root).hasHavingQual {
+            return;
+        }
+        let base = &*(*input).fdw_private.cast::<RelationPlan>();
+        let Ok(grouping) = grouping(root, input, base, output, having) else { return };
+
+        let mut keys = null_mut();
+        let mut calls = 0.0;
+        for entry in cells::<pg_sys::TargetEntry>(grouping.target_list) {
+            if (*entry).ressortgroupref == 0 {
+                calls += 1.0;
+            } else {
+                keys = pg_sys::lappend(keys, (*entry).expr.cast());
+            }
+        }
+        let groups = if keys.is_null() {
+            1.0
+        } else {
+            pg_sys::estimate_num_groups(root, keys, base.retrieved_rows, null_mut(), null_mut())
+        };
+        let selectivity = |conditions| {
+            pg_sys::clauselist_selectivity(
+                root,
+                conditions,
+                0,
+                pg_sys::JoinType::JOIN_INNER,
+                null_mut(),
+            )
+        };
+        let returned = pg_sys::clamp_row_est(groups * selectivity(grouping.having));
+        let rows = pg_sys::clamp_row_est(returned * selectivity(grouping.local_having));
+        // One operator for each aggregate and key of each row over there, as the
+        // executor's own hash aggregate is costed; then the groups travel.
+        let n_keys = if keys.is_null() { 0.0 } else { f64::from((*keys).length) };
+        let work = base.retrieved_rows * pg_sys::cpu_operator_cost * (calls + n_keys);
+        let startup = startup_cost(base) + scan_cost(input) + work;
+        let total = startup + returned * row_cost(base);
+
+        let plan = UpperPlan { input, grouping };
+        let mut context = PgMemoryContexts::For((*root).planner_cxt);
+        (*output).fdw_private = context.leak_and_drop_on_delete(plan).cast();
+        let path = pg_sys::create_foreign_upper_path(
+            root,
+            output,
+            (*output).reltarget,
+            rows,
+            startup,
+            total,
+            null_mut(),
+            null_mut(),
+            null_mut(),
+        );
+        pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// The plan of a path made here.
+///
+/// # Safety
+/// The planner's pointers; `rel` got its path from [`get_upper_paths`].
+pub unsafe fn plan_upper(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    target_list: *mut pg_sys::List,
+) -> Result<*mut pg_sys::ForeignScan, Error> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let upper = &*(*rel).fdw_private.cast::<UpperPlan>();
+        let base = &*(*upper.input).fdw_private.cast::<RelationPlan>();
+        let index = (*upper.input).relid;
+        let rte: *mut pg_sys::RangeTblEntry = *(*root).simple_rte_array.add(index as usize);
+        let mut parameters = Parameters::new();
+        let sql = grouped_statement(
+            &Grouped {
+                rte,
+                index,
+                target_list: upper.grouping.target_list,
+                group_clause: (*(*root).parse).groupClause,
+                conditions: pg_sys::extract_actual_clauses(base.remote, false),
+                having: upper.grouping.having,
+            },
+            &mut parameters,
+        )?;
+        let columns = cells::<pg_sys::TargetEntry>(upper.grouping.target_list)
+            .map(|entry| i32::from((*entry).resno))
+            .collect();
+        let private = ScanPrivate {
+            sql,
+            columns,
+            fetch_size: base.options.get_number("fetch_size").unwrap_or(0),
+            needs_heap_tuples: false,
+            relations: vec![(*rte).relid],
+            user: crate::compat::check_as_user(rte),
+        };
+        Ok(pg_sys::make_foreignscan(
+            target_list,
+            upper.grouping.local_having,
+            0,
+            parameters.into_list(),
+            private.to_list(),
+            upper.grouping.target_list,
+            null_mut(),
+            null_mut(),
+        ))
+    }
+}
