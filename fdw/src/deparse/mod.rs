@@ -1,13 +1,13 @@
 //! Remote SQL. Conditions are printed by PostgreSQL itself; the fixed shapes of
 //! modifications are written out.
 
-mod grouped;
 mod leaf_schema;
 mod modify;
 mod parameters;
+mod query;
 mod select;
 
-pub use grouped::{Grouped, grouped_statement, state_function};
 pub use modify::{delete_statement, insert_statement, truncate_statement, update_statement};
 pub use parameters::Parameters;
+pub use query::{RemoteQuery, query_statement, state_function};
 pub use select::{RowLock, Select, select_statement};

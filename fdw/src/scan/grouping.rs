@@ -1,4 +1,4 @@
-//! Grouping and aggregates over one leaf: what of it runs there.
+//! Grouping and aggregates over a leaf or leaves joined on one node: what of it runs there.
 //!
 //! Whole (`UPPERREL_GROUP_AGG`): each group of the leaf is a group of the query.
 //! Partial (`UPPERREL_PARTIAL_GROUP_AGG`): the leaf returns transition states,
@@ -16,16 +16,15 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
-use super::relation::RelationPlan;
+use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::state_function;
-use crate::placement::Placement;
 use crate::shippable::{NotShippable, StateForm, is_shippable_grouped, state_form};
 use crate::types::is_builtin;
 
-/// What is sent for a grouped leaf; all expressions are over that leaf.
+/// What is sent for a grouped leaf; all expressions are over its source.
 pub struct Grouping {
-    /// TargetEntries, see `deparse::Grouped`.
+    /// TargetEntries, see `deparse::RemoteQuery`.
     pub target_list: *mut pg_sys::List,
     /// HAVING that is sent.
     pub having: *mut pg_sys::List,
@@ -41,11 +40,10 @@ fn no<T>(reason: &'static str) -> Result<T, NotShippable> {
 /// own Vars; null for a partial relation, whose groups are not complete.
 ///
 /// # Safety
-/// The planner's pointers; `base` is the plan of `input`.
+/// The planner's pointers; `source` is what the groups are made of.
 pub unsafe fn grouping(
     root: *mut pg_sys::PlannerInfo,
-    input: *mut pg_sys::RelOptInfo,
-    base: &RelationPlan,
+    source: &Source,
     output: *mut pg_sys::RelOptInfo,
     having: *mut pg_sys::List,
 ) -> Result<Grouping, NotShippable> {
@@ -55,20 +53,10 @@ pub unsafe fn grouping(
         if !query.groupingSets.is_null() {
             return no("it has grouping sets");
         }
-        if matches!(base.placement, Placement::Server(_)) {
-            return no("it is on a server that is no node");
-        }
         if !(*root).rowMarks.is_null() {
             return no("rows are locked");
         }
-        for clause in cells::<pg_sys::RestrictInfo>((*input).baserestrictinfo) {
-            if (*clause).pseudoconstant {
-                return no("a condition does not depend on the rows");
-            }
-            if !pg_sys::list_member_ptr(base.remote, clause.cast()) {
-                return no("a condition stays here");
-            }
-        }
+        let relids = source.relids();
         let mut made =
             Grouping { target_list: null_mut(), having: null_mut(), local_having: null_mut() };
         let mut rest = Vec::new();
@@ -92,7 +80,7 @@ pub unsafe fn grouping(
             if !is_builtin((*clause).eqop) {
                 return no("it groups by an operator that is not built in");
             }
-            is_shippable_grouped(expression, (*input).relids, true)?;
+            is_shippable_grouped(expression, relids, true)?;
             // A comparison takes its collation from the expression over there.
             let number = list_length(made.target_list) as i16 + 1;
             let entry = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
@@ -100,15 +88,15 @@ pub unsafe fn grouping(
             made.target_list = pg_sys::lappend(made.target_list, entry.cast());
         }
         for expression in rest {
-            made.take_in(expression, (*input).relids)?;
+            made.take_in(expression, relids)?;
         }
         for condition in cells::<Node>(having) {
-            let is_sent = is_shippable_grouped(condition, (*input).relids, true).is_ok()
+            let is_sent = is_shippable_grouped(condition, relids, true).is_ok()
                 && !has_foreign_vars(condition, made.target_list);
             if is_sent {
                 made.having = pg_sys::lappend(made.having, condition.cast());
             } else {
-                made.take_in(condition, (*input).relids)?;
+                made.take_in(condition, relids)?;
                 made.local_having = pg_sys::lappend(made.local_having, condition.cast());
             }
         }

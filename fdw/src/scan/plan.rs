@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 
 use super::ScanPrivate;
+use super::join::plan_join;
 use super::relation::RelationPlan;
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
@@ -26,6 +27,10 @@ pub unsafe extern "C-unwind" fn get_plan(
     // SAFETY: called by the planner after get_paths; no destructor here.
     unsafe {
         callback(|| {
+            use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
+            if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
+                return plan_join(root, rel, target_list);
+            }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);
             }

@@ -8,16 +8,15 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::grouping::{Grouping, grouping};
-use super::path::{row_cost, scan_cost, startup_cost};
-use super::relation::RelationPlan;
+use super::source::Source;
 use crate::backend::cells;
-use crate::deparse::{Grouped, Parameters, grouped_statement};
+use crate::deparse::{Parameters, RemoteQuery, query_statement};
 use crate::error::{Error, callback};
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
 struct UpperPlan {
-    input: *mut pg_sys::RelOptInfo,
+    source: Source,
     grouping: Grouping,
 }
 
@@ -34,11 +33,8 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
     // destructor here.
     unsafe {
         callback(|| {
-            // Of a relation that is a join there is no plan of ours yet.
-            let is_base = !(*input).fdw_private.is_null() && (*input).relid > 0;
             let is_new = (*output).fdw_private.is_null();
-            if is_base && is_new && matches!(stage, UPPERREL_GROUP_AGG | UPPERREL_PARTIAL_GROUP_AGG)
-            {
+            if is_new && matches!(stage, UPPERREL_GROUP_AGG | UPPERREL_PARTIAL_GROUP_AGG) {
                 let is_whole = stage == UPPERREL_GROUP_AGG;
                 let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
                 let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
@@ -61,8 +57,8 @@ unsafe fn add_grouping_path(
         if query.groupClause.is_null() && !query.hasAggs && !(*root).hasHavingQual {
             return;
         }
-        let base = &*(*input).fdw_private.cast::<RelationPlan>();
-        let Ok(grouping) = grouping(root, input, base, output, having) else { return };
+        let Ok(source) = Source::of(input) else { return };
+        let Ok(grouping) = grouping(root, &source, output, having) else { return };
 
         let mut keys = null_mut();
         let mut calls = 0.0;
@@ -76,7 +72,7 @@ unsafe fn add_grouping_path(
         let groups = if keys.is_null() {
             1.0
         } else {
-            pg_sys::estimate_num_groups(root, keys, base.retrieved_rows, null_mut(), null_mut())
+            pg_sys::estimate_num_groups(root, keys, source.rows, null_mut(), null_mut())
         };
         let selectivity = |conditions| {
             pg_sys::clauselist_selectivity(
@@ -92,11 +88,11 @@ unsafe fn add_grouping_path(
         // One operator for each aggregate and key of each row over there, as the
         // executor's own hash aggregate is costed; then the groups travel.
         let n_keys = if keys.is_null() { 0.0 } else { f64::from((*keys).length) };
-        let work = base.retrieved_rows * pg_sys::cpu_operator_cost * (calls + n_keys);
-        let startup = startup_cost(base) + scan_cost(input) + work;
-        let total = startup + returned * row_cost(base);
+        let work = source.rows * pg_sys::cpu_operator_cost * (calls + n_keys);
+        let startup = source.startup + source.work + work;
+        let total = startup + returned * source.row_cost;
 
-        let plan = UpperPlan { input, grouping };
+        let plan = UpperPlan { source, grouping };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*output).fdw_private = context.leak_and_drop_on_delete(plan).cast();
         let path = pg_sys::create_foreign_upper_path(
@@ -126,17 +122,14 @@ pub unsafe fn plan_upper(
     // SAFETY: per the contract; guarded.
     unsafe {
         let upper = &*(*rel).fdw_private.cast::<UpperPlan>();
-        let base = &*(*upper.input).fdw_private.cast::<RelationPlan>();
-        let index = (*upper.input).relid;
-        let rte: *mut pg_sys::RangeTblEntry = *(*root).simple_rte_array.add(index as usize);
+        let source = &upper.source;
         let mut parameters = Parameters::new();
-        let sql = grouped_statement(
-            &Grouped {
-                rte,
-                index,
+        let sql = query_statement(
+            &RemoteQuery {
+                entries: source.entries(root),
                 target_list: upper.grouping.target_list,
                 group_clause: (*(*root).parse).groupClause,
-                conditions: pg_sys::extract_actual_clauses(base.remote, false),
+                conditions: source.conditions,
                 having: upper.grouping.having,
             },
             &mut parameters,
@@ -144,13 +137,14 @@ pub unsafe fn plan_upper(
         let columns = cells::<pg_sys::TargetEntry>(upper.grouping.target_list)
             .map(|entry| i32::from((*entry).resno))
             .collect();
+        let (relations, user) = source.relations(root);
         let private = ScanPrivate {
             sql,
             columns,
-            fetch_size: base.options.get_number("fetch_size").unwrap_or(0),
+            fetch_size: source.fetch_size,
             needs_heap_tuples: false,
-            relations: vec![(*rte).relid],
-            user: crate::compat::check_as_user(rte),
+            relations,
+            user,
         };
         Ok(pg_sys::make_foreignscan(
             target_list,

@@ -1,4 +1,4 @@
-//! `SELECT … FROM leaf WHERE … GROUP BY … HAVING …`, built as a `Query` and
+//! `SELECT … FROM leaves WHERE … GROUP BY … HAVING …`, built as a `Query` and
 //! printed by `pg_get_querydef`.
 #![allow(unsafe_code)]
 
@@ -15,13 +15,12 @@ use crate::error::{Error, Refusal};
 use crate::shippable::{StateForm, state_form};
 use crate::types::TransmissionModes;
 
-/// What to print; expressions over one relation of the plan.
-pub struct Grouped {
-    /// The relation's range table entry.
-    pub rte: *const pg_sys::RangeTblEntry,
-    /// Its index in the expressions.
-    pub index: u32,
-    /// TargetEntries: grouping expressions, with their sortgroupref, and Aggrefs.
+/// What to print; expressions over relations of the plan.
+pub struct RemoteQuery {
+    /// The relations' range table entries, by ascending index in the expressions.
+    pub entries: Vec<(u32, *const pg_sys::RangeTblEntry)>,
+    /// TargetEntries: columns, or grouping expressions, with their sortgroupref,
+    /// and Aggrefs.
     pub target_list: *mut pg_sys::List,
     /// SortGroupClauses of the grouping expressions.
     pub group_clause: *mut pg_sys::List,
@@ -54,23 +53,32 @@ pub fn state_function() -> Option<pg_sys::Oid> {
 /// The SQL and, in `parameters`, what its `$n` stand for.
 ///
 /// # Safety
-/// The pointers in `grouped` are the planner's.
-pub unsafe fn grouped_statement(
-    grouped: &Grouped,
+/// The pointers in `remote` are the planner's.
+pub unsafe fn query_statement(
+    remote: &RemoteQuery,
     parameters: &mut Parameters,
 ) -> Result<Vec<u8>, Error> {
     // SAFETY: guarded calls on copies of valid nodes.
     unsafe {
         let mut over_there = |expression: *mut Node| {
             let copy = parameters.number(pg_sys::copyObjectImpl(expression.cast()).cast());
-            pg_sys::ChangeVarNodes(copy, grouped.index as i32, 1, 0);
+            // Ascending, so no new number is taken for an old one.
+            for (new, (old, _)) in (1..).zip(&remote.entries) {
+                pg_sys::ChangeVarNodes(copy, *old as i32, new, 0);
+            }
             copy
         };
         let query: *mut pg_sys::Query = make(NodeTag::T_Query);
         (*query).commandType = pg_sys::CmdType::CMD_SELECT;
         (*query).canSetTag = true;
-        (*query).rtable = pg_sys::lappend(null_mut(), leaf_entry(grouped.rte).cast());
-        for entry in cells::<pg_sys::TargetEntry>(grouped.target_list) {
+        let from: *mut pg_sys::FromExpr = make(NodeTag::T_FromExpr);
+        for (number, (_, rte)) in (1..).zip(&remote.entries) {
+            (*query).rtable = pg_sys::lappend((*query).rtable, leaf_entry(*rte).cast());
+            let reference: *mut pg_sys::RangeTblRef = make(NodeTag::T_RangeTblRef);
+            (*reference).rtindex = number;
+            (*from).fromlist = pg_sys::lappend((*from).fromlist, reference.cast());
+        }
+        for entry in cells::<pg_sys::TargetEntry>(remote.target_list) {
             let mut expression = over_there((*entry).expr.cast());
             if (*expression).type_ == NodeTag::T_Aggref {
                 (*query).hasAggs = true;
@@ -88,14 +96,10 @@ pub unsafe fn grouped_statement(
             }
             if copies.is_null() { null_mut() } else { pg_sys::make_ands_explicit(copies).cast() }
         };
-        let reference: *mut pg_sys::RangeTblRef = make(NodeTag::T_RangeTblRef);
-        (*reference).rtindex = 1;
-        let from: *mut pg_sys::FromExpr = make(NodeTag::T_FromExpr);
-        (*from).fromlist = pg_sys::lappend(null_mut(), reference.cast());
-        (*from).quals = and(grouped.conditions);
+        (*from).quals = and(remote.conditions);
         (*query).jointree = from;
-        (*query).havingQual = and(grouped.having);
-        (*query).groupClause = grouped.group_clause;
+        (*query).havingQual = and(remote.having);
+        (*query).groupClause = remote.group_clause;
 
         // Every name comes out qualified.
         let modes = TransmissionModes::enter(Some("pg_catalog"));
