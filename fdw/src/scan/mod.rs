@@ -5,6 +5,7 @@
 mod callbacks;
 mod grouping;
 mod join;
+mod limit;
 mod path;
 mod plan;
 mod private;

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::ScanPrivate;
 use super::join::plan_join;
+use super::limit::usable_rows;
 use super::relation::RelationPlan;
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
@@ -66,7 +67,7 @@ unsafe fn plan(
         let wanted = wanted_columns(rel, local, &attributes);
         let rte = rte_of(root, (*rel).relid);
         let mut parameters = Parameters::new();
-        let sql = select_statement(
+        let mut sql = select_statement(
             &Select {
                 placement: info.placement,
                 relid,
@@ -79,6 +80,11 @@ unsafe fn plan(
             },
             &mut parameters,
         );
+        if local.is_null()
+            && let Some(rows) = usable_rows(root)
+        {
+            sql.extend(format!(" LIMIT {rows}").bytes());
+        }
         let private = ScanPrivate {
             sql,
             columns: wanted.columns,
