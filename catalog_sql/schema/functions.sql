@@ -53,6 +53,10 @@ CREATE FUNCTION shardman.adopt(identity text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
 
+CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_state_wrapper';
+COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggregate of a statement from another node, asks for its transition state';
+
 REVOKE ALL ON FUNCTION
     shardman.recover_xacts(), shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),

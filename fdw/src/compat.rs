@@ -24,6 +24,7 @@ mod imported {
             rel: *mut pgrx::pg_sys::RelOptInfo,
         ) -> *mut pgrx::pg_sys::Bitmapset;
 
+        #[allow(non_snake_case)]
         pub fn RelationGetPartitionQual(
             relation: pgrx::pg_sys::Relation,
         ) -> *mut pgrx::pg_sys::List;

@@ -22,8 +22,7 @@ pub unsafe extern "C-unwind" fn explain_scan(
             if (*es).verbose {
                 let plan: *mut pg_sys::ForeignScan = (*state).ss.ps.plan.cast();
                 let private = ScanPrivate::from_list((*plan).fdw_private);
-                let relation = (*state).ss.ss_currentRelation;
-                node(es, Placement::of((*relation).rd_id)?);
+                node(es, Placement::of_all(&private.relations)?);
                 text(es, c"Remote SQL", &private.sql);
             }
             Ok(())

@@ -16,6 +16,8 @@ pub fn handler() -> *mut pg_sys::FdwRoutine {
 
         (*routine).GetForeignRelSize = Some(scan::get_rel_size);
         (*routine).GetForeignPaths = Some(scan::get_paths);
+        (*routine).GetForeignJoinPaths = Some(scan::get_join_paths);
+        (*routine).GetForeignUpperPaths = Some(scan::get_upper_paths);
         (*routine).GetForeignPlan = Some(scan::get_plan);
         (*routine).BeginForeignScan = Some(scan::begin);
         (*routine).IterateForeignScan = Some(scan::iterate);

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use crate::backend::{Attribute, bytes_of, quote_identifier};
 use crate::cluster_map;
-use crate::error::Error;
+use crate::error::{Error, Refusal, SqlState};
 use crate::options;
 use crate::session::Target;
 
@@ -29,6 +29,26 @@ impl Placement {
             return Ok(Placement::Node(node));
         }
         Ok(Placement::Server(options::table_options(relid).0))
+    }
+
+    /// Of tables that a plan reads in one remote statement: the one place of all,
+    /// or a refusal after which the statement may be run again.
+    pub fn of_all(relids: &[pg_sys::Oid]) -> Result<Placement, Error> {
+        let Some((first, rest)) = relids.split_first() else {
+            return Err(Refusal::internal("a foreign scan reads no table").into());
+        };
+        let placement = Placement::of(*first)?;
+        for relid in rest {
+            if Placement::of(*relid)? != placement {
+                return Err(Refusal::new(
+                    SqlState::SERIALIZATION_FAILURE,
+                    "partitions that a plan reads together are on different nodes now",
+                )
+                .with_hint("Run the statement again.")
+                .into());
+            }
+        }
+        Ok(placement)
     }
 
     /// The session to use. `user` decides the mapping of a user's own server.

@@ -24,6 +24,16 @@ pub unsafe fn ints(list: *const pg_sys::List) -> Vec<i32> {
     (0..len).map(|i| unsafe { (*(*list).elements.add(i)).int_value }).collect()
 }
 
+/// The OIDs of an OID list.
+///
+/// # Safety
+/// `list` is NIL or a valid OID list.
+pub unsafe fn oids(list: *const pg_sys::List) -> Vec<pg_sys::Oid> {
+    // SAFETY: per the contract.
+    let len = if list.is_null() { 0 } else { unsafe { (*list).length as usize } };
+    (0..len).map(|i| unsafe { (*(*list).elements.add(i)).oid_value }).collect()
+}
+
 /// A fresh integer list in the current context.
 pub fn int_list(values: &[i32]) -> *mut pg_sys::List {
     // SAFETY: guarded calls that only allocate.

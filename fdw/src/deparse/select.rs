@@ -77,7 +77,7 @@ pub unsafe fn select_statement(select: &Select<'_>, parameters: &mut Parameters)
     }
 }
 
-unsafe fn make<T>(tag: NodeTag) -> *mut T {
+pub(super) unsafe fn make<T>(tag: NodeTag) -> *mut T {
     // SAFETY: zeroed memory of the node's size; every node begins with its tag.
     unsafe {
         let node = pg_sys::palloc0(size_of::<T>());
@@ -86,21 +86,30 @@ unsafe fn make<T>(tag: NodeTag) -> *mut T {
     }
 }
 
-unsafe fn query(select: &Select<'_>, quals: *mut pg_sys::List) -> *mut pg_sys::Query {
-    // SAFETY: nodes made here, and a copy of a valid range table entry.
+/// A range table entry of a plan as one that prints as the bare relation.
+///
+/// # Safety
+/// `rte` is a valid entry of a relation.
+pub(super) unsafe fn leaf_entry(rte: *const pg_sys::RangeTblEntry) -> *mut pg_sys::RangeTblEntry {
+    // SAFETY: a copy of a valid node; guarded.
     unsafe {
-        let rte: *mut pg_sys::RangeTblEntry = pg_sys::copyObjectImpl(select.rte.cast()).cast();
+        let rte: *mut pg_sys::RangeTblEntry = pg_sys::copyObjectImpl(rte.cast()).cast();
         // A partition's entry in an expanded plan carries its parent's alias.
         (*rte).alias = null_mut();
-        let eref: *mut pg_sys::Alias = pg_sys::copyObjectImpl((*rte).eref.cast()).cast();
-        (*eref).aliasname = pg_sys::get_rel_name(select.relid);
-        (*rte).eref = eref;
+        (*(*rte).eref).aliasname = pg_sys::get_rel_name((*rte).relid);
         (*rte).inh = true;
         (*rte).inFromCl = true;
         (*rte).lateral = false;
         (*rte).tablesample = null_mut();
         (*rte).securityQuals = null_mut();
+        rte
+    }
+}
 
+unsafe fn query(select: &Select<'_>, quals: *mut pg_sys::List) -> *mut pg_sys::Query {
+    // SAFETY: nodes made here, and a copy of a valid range table entry.
+    unsafe {
+        let rte = leaf_entry(select.rte);
         let reference: *mut pg_sys::RangeTblRef = make(NodeTag::T_RangeTblRef);
         (*reference).rtindex = 1;
         let from: *mut pg_sys::FromExpr = make(NodeTag::T_FromExpr);

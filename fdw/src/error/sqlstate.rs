@@ -23,6 +23,8 @@ impl SqlState {
     pub const INVALID_AUTHORIZATION: SqlState = SqlState(*b"28000");
     /// 2F003
     pub const PASSWORD_REQUIRED: SqlState = SqlState(*b"2F003");
+    /// 40001
+    pub const SERIALIZATION_FAILURE: SqlState = SqlState(*b"40001");
     /// 53300
     pub const TOO_MANY_CONNECTIONS: SqlState = SqlState(*b"53300");
     /// 55000

@@ -118,6 +118,8 @@ unsafe fn consider(
             columns: returning,
             fetch_size: 0,
             needs_heap_tuples: mentions_system_columns(returning_list, index),
+            relations: vec![relid],
+            user: compat::check_as_user(rte),
         };
         let flag = pg_sys::makeInteger(i32::from((*plan).canSetTag));
         (*scan).operation = operation;

@@ -66,8 +66,13 @@ pub unsafe extern "C-unwind" fn is_async_capable(path: *mut pg_sys::ForeignPath)
     // SAFETY: called by the planner; base relations carry a RelationPlan.
     unsafe {
         let rel = (*path).path.parent;
-        matches!((*rel).reloptkind, RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL)
-            && (*(*rel).fdw_private.cast::<RelationPlan>()).is_async
+        match (*rel).reloptkind {
+            RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL => {
+                (*(*rel).fdw_private.cast::<RelationPlan>()).is_async
+            }
+            // Joined and grouped relations are those of nodes, without row locks.
+            _ => true,
+        }
     }
 }
 

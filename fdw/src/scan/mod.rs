@@ -1,19 +1,26 @@
 //! Foreign scans: size, path and plan of one relation; its execution by a
-//! portal in chunks, several at the same time under Append. To come, a file each: joins, aggregates, order and limit,
-//! parameterised paths.
+//! portal in chunks, several at the same time under Append; of joined and grouped
+//! relations the same. To come, a file each: order, parameterised paths.
 
 mod asynchronous;
 mod callbacks;
+mod grouping;
+mod join;
+mod limit;
 mod path;
 mod plan;
 mod private;
 mod relation;
+mod source;
 mod state;
+mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
 pub use callbacks::{begin, end, iterate, rescan};
+pub use join::get_join_paths;
 pub use path::get_paths;
 pub use plan::get_plan;
 pub use private::ScanPrivate;
 pub use relation::get_rel_size;
 pub use state::ScanState;
+pub use upper::get_upper_paths;

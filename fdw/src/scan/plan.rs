@@ -6,8 +6,12 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 
 use super::ScanPrivate;
+use super::join::plan_join;
+use super::limit::usable_rows;
 use super::relation::RelationPlan;
+use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
+use crate::compat;
 use crate::deparse::{Parameters, RowLock, Select, select_statement};
 use crate::error::{Error, callback};
 
@@ -22,7 +26,18 @@ pub unsafe extern "C-unwind" fn get_plan(
     outer_plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: called by the planner after get_paths; no destructor here.
-    unsafe { callback(|| plan(root, rel, relid, target_list, clauses, outer_plan)) }
+    unsafe {
+        callback(|| {
+            use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
+            if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
+                return plan_join(root, rel, target_list);
+            }
+            if (*rel).relid == 0 {
+                return plan_upper(root, rel, target_list);
+            }
+            plan(root, rel, relid, target_list, clauses, outer_plan)
+        })
+    }
 }
 
 unsafe fn plan(
@@ -52,7 +67,7 @@ unsafe fn plan(
         let wanted = wanted_columns(rel, local, &attributes);
         let rte = rte_of(root, (*rel).relid);
         let mut parameters = Parameters::new();
-        let sql = select_statement(
+        let mut sql = select_statement(
             &Select {
                 placement: info.placement,
                 relid,
@@ -65,11 +80,18 @@ unsafe fn plan(
             },
             &mut parameters,
         );
+        if local.is_null()
+            && let Some(rows) = usable_rows(root)
+        {
+            sql.extend(format!(" LIMIT {rows}").bytes());
+        }
         let private = ScanPrivate {
             sql,
             columns: wanted.columns,
             fetch_size: info.options.get_number("fetch_size").unwrap_or(0),
             needs_heap_tuples: wanted.needs_heap_tuples,
+            relations: vec![relid],
+            user: compat::check_as_user(rte),
         };
         Ok(pg_sys::make_foreignscan(
             target_list,

@@ -9,7 +9,6 @@ use pgrx::{PgMemoryContexts, pg_sys};
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
 use crate::backend::{attributes, cells, form_tuple};
-use crate::compat;
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
 use crate::session::{self, Request, Slot, Statement};
@@ -41,7 +40,7 @@ pub enum Step {
 
 /// State of one scan node.
 pub struct ScanState {
-    relid: pg_sys::Oid,
+    relations: Vec<pg_sys::Oid>,
     user: pg_sys::Oid,
     statement: Statement,
     rows: RowReader,
@@ -99,15 +98,16 @@ impl ScanState {
             let estate = (*node).ss.ps.state;
             let context = (*estate).es_query_cxt;
             let private = ScanPrivate::from_list((*plan).fdw_private);
-            let relation = (*node).ss.ss_currentRelation;
-            let descriptor = (*relation).rd_att;
+            // Of a grouped relation there is no tuple but the scan's own.
+            let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let attributes = attributes(descriptor);
             let natts = (*descriptor).natts as usize;
             let rows = RowReader::new(&attributes, &private.columns, natts, context);
             let parameters = Evaluated::new(node, (*plan).fdw_exprs, context);
-            let rte = pg_sys::list_nth((*estate).es_range_table, (*plan).scan.scanrelid as i32 - 1);
-            let as_user = compat::check_as_user(rte.cast());
-            let user = if as_user == pg_sys::InvalidOid { pg_sys::GetUserId() } else { as_user };
+            let user = match private.user {
+                pg_sys::InvalidOid => pg_sys::GetUserId(),
+                user => user,
+            };
             let statement = Statement {
                 sql: private.sql.as_slice().into(),
                 types: parameters.writers.iter().map(ParameterWriter::type_oid).collect(),
@@ -122,7 +122,7 @@ impl ScanState {
             let mut state = ScanState {
                 may_lock,
                 writes: (*plan).operation != pg_sys::CmdType::CMD_SELECT,
-                relid: (*relation).rd_id,
+                relations: private.relations,
                 user,
                 statement,
                 rows,
@@ -133,7 +133,7 @@ impl ScanState {
                 run: None,
             };
             if state.is_async {
-                session::announce(Placement::of(state.relid)?.target(user));
+                session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             if statement_writes(estate) {
                 state.bind_ahead()?;
@@ -228,7 +228,7 @@ impl ScanState {
     /// A run of which nothing has been sent yet, and whom the session keeps
     /// statements for.
     fn prepare_run(&self) -> Result<(Run, u32), Error> {
-        let target = Placement::of(self.relid)?.target(self.user);
+        let target = Placement::of_all(&self.relations)?.target(self.user);
         session::open_announced()?;
         let slot = session::acquire(target)?;
         let (owner, portal) = {

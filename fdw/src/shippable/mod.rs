@@ -2,7 +2,9 @@
 //! types, functions, operators and collations; where a relation lives is
 //! `placement`'s question.
 
+mod aggregate;
 mod collation;
 mod walker;
 
-pub use walker::{NotShippable, is_shippable};
+pub use aggregate::{StateForm, state_form};
+pub use walker::{NotShippable, is_shippable, is_shippable_grouped};

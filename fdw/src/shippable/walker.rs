@@ -31,23 +31,49 @@ pub unsafe fn is_shippable(
     relid: u32,
     same_locale: bool,
 ) -> Result<(), NotShippable> {
-    let walker = Walker { relid, same_locale };
     // SAFETY: per the contract; guarded.
     unsafe {
-        walker.walk(expression, None)?;
-        if pg_sys::contain_mutable_functions(expression) {
-            return Err(NotShippable { reason: "it contains a function that is not immutable" });
-        }
+        let relids = pg_sys::bms_make_singleton(relid as i32);
+        Walker { relids, same_locale, takes_aggregates: false }.check(expression)
     }
-    Ok(())
+}
+
+/// Whether an expression over grouped rows of the relations `relids`, which may
+/// call aggregates, may be computed there.
+///
+/// # Safety
+/// As [`is_shippable`]; `relids` is a valid set.
+pub unsafe fn is_shippable_grouped(
+    expression: *mut Node,
+    relids: *mut pg_sys::Bitmapset,
+    same_locale: bool,
+) -> Result<(), NotShippable> {
+    // SAFETY: per the contract.
+    unsafe { Walker { relids, same_locale, takes_aggregates: true }.check(expression) }
 }
 
 struct Walker {
-    relid: u32,
+    relids: *mut pg_sys::Bitmapset,
     same_locale: bool,
+    takes_aggregates: bool,
 }
 
 impl Walker {
+    /// # Safety
+    /// `expression` is a valid expression of the planner.
+    unsafe fn check(&self, expression: *mut Node) -> Result<(), NotShippable> {
+        // SAFETY: per the contract; guarded.
+        unsafe {
+            self.walk(expression, None)?;
+            if pg_sys::contain_mutable_functions(expression) {
+                return Err(NotShippable {
+                    reason: "it contains a function that is not immutable",
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// `case_argument` is the collation of the enclosing CASE's argument.
     ///
     /// # Safety
@@ -111,6 +137,7 @@ impl Walker {
                     self.walk((*node.cast::<pg_sys::BooleanTest>()).arg.cast(), case_argument)?;
                     Collation::None
                 }
+                NodeTag::T_Aggref if self.takes_aggregates => self.aggregate(node.cast())?,
                 NodeTag::T_CaseExpr => self.case(node.cast(), case_argument)?,
                 NodeTag::T_CaseTestExpr => {
                     let c = node.cast::<pg_sys::CaseTestExpr>();
@@ -165,13 +192,45 @@ impl Walker {
     unsafe fn variable(&self, variable: *const pg_sys::Var) -> Verdict {
         // SAFETY: a valid Var.
         let v = unsafe { &*variable };
-        if v.varno as u32 != self.relid || v.varlevelsup != 0 {
+        // SAFETY: guarded; a valid set.
+        let is_ours = v.varno > 0 && unsafe { pg_sys::bms_is_member(v.varno, self.relids) };
+        if !is_ours || v.varlevelsup != 0 {
             return no("it refers to another relation");
         }
         if v.varattno < 0 && i32::from(v.varattno) != pg_sys::SelfItemPointerAttributeNumber {
             return no("it refers to a system column, which differs there");
         }
         Ok(Collation::of_column(v.varcollid))
+    }
+
+    /// # Safety
+    /// `aggregate` is a valid Aggref.
+    unsafe fn aggregate(&self, aggregate: *const pg_sys::Aggref) -> Verdict {
+        // SAFETY: per the contract; its lists hold what its definition says.
+        unsafe {
+            let a = &*aggregate;
+            if a.agglevelsup != 0 {
+                return no("it contains an aggregate of an outer query");
+            }
+            self.function(a.aggfnoid)?;
+            let mut arguments = self.all(a.aggdirectargs, None)?;
+            for entry in cells::<pg_sys::TargetEntry>(a.args) {
+                arguments = arguments.and(self.walk((*entry).expr.cast(), None)?);
+            }
+            for clause in cells::<pg_sys::SortGroupClause>(a.aggorder).chain(cells(a.aggdistinct)) {
+                let key = pg_sys::get_sortgroupref_tle((*clause).tleSortGroupRef, a.args);
+                let key = (*key).expr.cast();
+                self.input(self.walk(key, None)?, pg_sys::exprCollation(key))?;
+                for operator in [(*clause).sortop, (*clause).eqop] {
+                    if operator != pg_sys::InvalidOid {
+                        self.operator(operator)?;
+                    }
+                }
+            }
+            self.walk(a.aggfilter.cast(), None)?;
+            self.input(arguments, a.inputcollid)?;
+            Ok(arguments.of_result(a.aggcollid))
+        }
     }
 
     unsafe fn parameter(&self, parameter: *const pg_sys::Param) -> Verdict {

@@ -11,11 +11,14 @@
 
 mod analyze;
 mod drop_guard;
+mod partial_state;
+mod planner;
 mod utility;
 
 /// Installs all hooks. Called once, at load.
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    planner::install();
     utility::install();
 }

@@ -1,0 +1,160 @@
+//! GetForeignUpperPaths, and the plans of the paths made there.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::ScanPrivate;
+use super::grouping::{Grouping, grouping};
+use super::source::Source;
+use crate::backend::cells;
+use crate::deparse::{Parameters, RemoteQuery, query_statement};
+use crate::error::{Error, callback};
+
+/// What planning has found out about grouped rows; the upper relation's
+/// `fdw_private`.
+struct UpperPlan {
+    source: Source,
+    grouping: Grouping,
+}
+
+/// A plain-old frame.
+pub unsafe extern "C-unwind" fn get_upper_paths(
+    root: *mut pg_sys::PlannerInfo,
+    stage: pg_sys::UpperRelationKind::Type,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    extra: *mut c_void,
+) {
+    use pg_sys::UpperRelationKind::{UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG};
+    // SAFETY: called by the planner; `extra` is what the stage says it is. No
+    // destructor here.
+    unsafe {
+        callback(|| {
+            let is_new = (*output).fdw_private.is_null();
+            if is_new && matches!(stage, UPPERREL_GROUP_AGG | UPPERREL_PARTIAL_GROUP_AGG) {
+                let is_whole = stage == UPPERREL_GROUP_AGG;
+                let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
+                let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
+                add_grouping_path(root, input, output, having);
+            }
+            Ok(())
+        })
+    }
+}
+
+unsafe fn add_grouping_path(
+    root: *mut pg_sys::PlannerInfo,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+    having: *mut pg_sys::List,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        let query = &*(*root).parse;
+        if query.groupClause.is_null() && !query.hasAggs && !(*root).hasHavingQual {
+            return;
+        }
+        let Ok(source) = Source::of(input) else { return };
+        let Ok(grouping) = grouping(root, &source, output, having) else { return };
+
+        let mut keys = null_mut();
+        let mut calls = 0.0;
+        for entry in cells::<pg_sys::TargetEntry>(grouping.target_list) {
+            if (*entry).ressortgroupref == 0 {
+                calls += 1.0;
+            } else {
+                keys = pg_sys::lappend(keys, (*entry).expr.cast());
+            }
+        }
+        let groups = if keys.is_null() {
+            1.0
+        } else {
+            pg_sys::estimate_num_groups(root, keys, source.rows, null_mut(), null_mut())
+        };
+        let selectivity = |conditions| {
+            pg_sys::clauselist_selectivity(
+                root,
+                conditions,
+                0,
+                pg_sys::JoinType::JOIN_INNER,
+                null_mut(),
+            )
+        };
+        let returned = pg_sys::clamp_row_est(groups * selectivity(grouping.having));
+        let rows = pg_sys::clamp_row_est(returned * selectivity(grouping.local_having));
+        // One operator for each aggregate and key of each row over there, as the
+        // executor's own hash aggregate is costed; then the groups travel.
+        let n_keys = if keys.is_null() { 0.0 } else { f64::from((*keys).length) };
+        let work = source.rows * pg_sys::cpu_operator_cost * (calls + n_keys);
+        let startup = source.startup + source.work + work;
+        let total = startup + returned * source.row_cost;
+
+        let plan = UpperPlan { source, grouping };
+        let mut context = PgMemoryContexts::For((*root).planner_cxt);
+        (*output).fdw_private = context.leak_and_drop_on_delete(plan).cast();
+        let path = pg_sys::create_foreign_upper_path(
+            root,
+            output,
+            (*output).reltarget,
+            rows,
+            startup,
+            total,
+            null_mut(),
+            null_mut(),
+            null_mut(),
+        );
+        pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// The plan of a path made here.
+///
+/// # Safety
+/// The planner's pointers; `rel` got its path from [`get_upper_paths`].
+pub unsafe fn plan_upper(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    target_list: *mut pg_sys::List,
+) -> Result<*mut pg_sys::ForeignScan, Error> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let upper = &*(*rel).fdw_private.cast::<UpperPlan>();
+        let source = &upper.source;
+        let mut parameters = Parameters::new();
+        let sql = query_statement(
+            &RemoteQuery {
+                entries: source.entries(root),
+                target_list: upper.grouping.target_list,
+                group_clause: (*(*root).parse).groupClause,
+                conditions: source.conditions,
+                having: upper.grouping.having,
+            },
+            &mut parameters,
+        )?;
+        let columns = cells::<pg_sys::TargetEntry>(upper.grouping.target_list)
+            .map(|entry| i32::from((*entry).resno))
+            .collect();
+        let (relations, user) = source.relations(root);
+        let private = ScanPrivate {
+            sql,
+            columns,
+            fetch_size: source.fetch_size,
+            needs_heap_tuples: false,
+            relations,
+            user,
+        };
+        Ok(pg_sys::make_foreignscan(
+            target_list,
+            upper.grouping.local_having,
+            0,
+            parameters.into_list(),
+            private.to_list(),
+            upper.grouping.target_list,
+            null_mut(),
+            null_mut(),
+        ))
+    }
+}

@@ -1,0 +1,169 @@
+//! planner_hook: partitionwise plans for sharded tables, and transition states
+//! for other nodes.
+//!
+//! `enable_partitionwise_aggregate` and `enable_partitionwise_join` are off by
+//! default because they cost planning time and save little where all partitions
+//! are local. Here they decide whether rows or results travel, so they are on
+//! while a statement is planned that touches a sharded table. The change is made
+//! with a GUC nest level of its own, which an abort of the (sub)transaction
+//! undoes if planning fails.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use pgrx::prelude::*;
+
+use super::partial_state;
+use crate::catalog::registry;
+use crate::lists::elements;
+use crate::node_session::is_node_session;
+use crate::report::Report;
+
+static mut PREVIOUS: pg_sys::planner_hook_type = None;
+
+mod raw {
+    use std::ffi::{c_char, c_int};
+
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        /// Not the guarded binding of pgrx: see the rule in `hooks`.
+        pub fn standard_planner(
+            query: *mut pg_sys::Query,
+            query_string: *const c_char,
+            cursor_options: c_int,
+            parameters: pg_sys::ParamListInfo,
+        ) -> *mut pg_sys::PlannedStmt;
+    }
+}
+
+/// What the guarded part decided, as plain data.
+#[derive(Clone, Copy)]
+struct Planning {
+    /// To be left afterwards; 0 for none.
+    nest_level: c_int,
+    /// The aggregates' states are wanted, not their results.
+    returns_states: bool,
+}
+
+pub fn install() {
+    // SAFETY: as for every hook, set before any backend exists.
+    unsafe {
+        PREVIOUS = pg_sys::planner_hook;
+        pg_sys::planner_hook = Some(plan);
+    }
+}
+
+unsafe extern "C-unwind" fn plan(
+    query: *mut pg_sys::Query,
+    query_string: *const c_char,
+    cursor_options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
+    unsafe {
+        let planning = fdw::callback(|| Ok(before(query)?));
+        // A parallel plan would have two levels of aggregates.
+        let options = match planning.returns_states {
+            true => cursor_options & !(pg_sys::CURSOR_OPT_PARALLEL_OK as c_int),
+            false => cursor_options,
+        };
+        let next = match PREVIOUS {
+            Some(previous) => previous,
+            None => raw::standard_planner,
+        };
+        let planned = next(query, query_string, options, parameters);
+        if planning.nest_level != 0 {
+            fdw::callback(|| {
+                pg_sys::AtEOXact_GUC(true, planning.nest_level);
+                Ok(())
+            });
+        }
+        if planning.returns_states {
+            fdw::callback(|| Ok(partial_state::stop_before_final_functions(planned)?));
+        }
+        planned
+    }
+}
+
+/// SAFETY: `query` is valid.
+unsafe fn before(query: *mut pg_sys::Query) -> Result<Planning, Report> {
+    let mut planning = Planning { nest_level: 0, returns_states: false };
+    if !crate::in_cluster_database() {
+        return Ok(planning);
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        if is_node_session() {
+            planning.returns_states = partial_state::is_wanted(query);
+            return Ok(planning);
+        }
+        if reads_sharded(query)? {
+            planning.nest_level = pg_sys::NewGUCNestLevel();
+            switch_on(c"enable_partitionwise_aggregate");
+            switch_on(c"enable_partitionwise_join");
+        }
+    }
+    Ok(planning)
+}
+
+/// SAFETY: a nest level is open that the caller leaves.
+unsafe fn switch_on(setting: &CStr) {
+    // SAFETY: strings are copied.
+    unsafe {
+        pg_sys::set_config_option(
+            setting.as_ptr(),
+            c"on".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Whether a sharded table is read anywhere in the query. Views and subqueries
+/// are already in its range tables. The registry is asked only about partitioned
+/// tables: it reads plain ones itself when it is loaded, and planning that must
+/// not lead back to it.
+unsafe fn reads_sharded(query: *mut pg_sys::Query) -> Result<bool, Report> {
+    let mut partitioned: Vec<pg_sys::Oid> = Vec::new();
+    // SAFETY: a valid query; the walker gets the vector back as its context.
+    unsafe {
+        if (*query).commandType == pg_sys::CmdType::CMD_UTILITY {
+            return Ok(false);
+        }
+        visit(query.cast(), (&raw mut partitioned).cast());
+    }
+    if partitioned.is_empty() {
+        return Ok(false);
+    }
+    let registry = registry()?;
+    Ok(partitioned.iter().any(|rel| registry.table_of(*rel).is_some()))
+}
+
+/// Collects the partitioned tables.
+#[pg_guard]
+unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: casts follow the tag; `context` is the vector of `reads_sharded`.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_Query {
+            return pg_sys::expression_tree_walker(node, Some(visit), context);
+        }
+        let query: *mut pg_sys::Query = node.cast();
+        let partitioned = &mut *context.cast::<Vec<pg_sys::Oid>>();
+        partitioned.extend(
+            elements::<pg_sys::RangeTblEntry>((*query).rtable)
+                .filter(|entry| {
+                    (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+                        && (**entry).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as c_char
+                })
+                .map(|entry| (*entry).relid),
+        );
+        pg_sys::query_tree_walker(query, Some(visit), context, 0)
+    }
+}

@@ -1,0 +1,40 @@
+-- LIMIT below an Append: only where nothing between chooses other rows.
+\getenv n1 N1
+\getenv n2 N2
+CREATE TABLE lp (id int PRIMARY KEY, v int) WITH (distributed_by = 'id', num_parts = 3);
+INSERT INTO lp SELECT i, i % 10 FROM generate_series(1, 300) i;
+CREATE FUNCTION sent(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text; found text[] = '{}';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
+        line = regexp_replace(trim(line), 'shard_\d+_(\w+?)_\d+', '\1', 'g');
+        IF line ~ '^Remote SQL' AND NOT line = ANY (found) THEN
+            found = found || line;
+            RETURN NEXT line;
+        END IF;
+    END LOOP;
+END $$;
+SELECT sent('SELECT id FROM lp WHERE v = 3 LIMIT 5 OFFSET 2');
+SELECT sent('SELECT id FROM lp LIMIT 0');
+SELECT sent('SELECT * FROM (SELECT id FROM lp LIMIT 7) s WHERE id > 5');
+-- not here
+SELECT sent('SELECT id FROM lp WHERE v > random() LIMIT 5');
+SELECT sent('SELECT id FROM lp ORDER BY v LIMIT 5');
+SELECT sent('SELECT DISTINCT v FROM lp LIMIT 5');
+SELECT sent('SELECT generate_series(1, v) FROM lp LIMIT 5');
+SELECT sent('SELECT id FROM lp LIMIT 5 FOR UPDATE SKIP LOCKED');
+SELECT sent('SELECT id FROM lp OFFSET 5');
+SELECT sent('SELECT id, row_number() OVER () FROM lp LIMIT 5');
+-- the numbers of rows are right
+SELECT count(*), bool_and(v = 3) FROM (SELECT v FROM lp WHERE v = 3 LIMIT 25) s;
+SELECT count(*) FROM (SELECT v FROM lp WHERE v = 3 LIMIT 25 OFFSET 20) s;
+SELECT count(*) FROM (SELECT v FROM lp LIMIT 1000) s;
+SELECT count(DISTINCT id) FROM (SELECT id FROM lp LIMIT 290) s;
+PREPARE l(int) AS SELECT count(*) FROM (SELECT v FROM lp LIMIT $1) s;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE l(3);
+EXECUTE l(200);
+RESET plan_cache_mode;
+EXECUTE l(250);
+DROP FUNCTION sent(text);
+DROP TABLE lp;
