@@ -4,6 +4,7 @@
 
 mod asynchronous;
 mod callbacks;
+mod evaluated;
 mod path;
 mod plan;
 mod private;
