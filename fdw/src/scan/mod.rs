@@ -4,6 +4,7 @@
 
 mod asynchronous;
 mod callbacks;
+mod evaluated;
 mod grouping;
 mod join;
 mod limit;

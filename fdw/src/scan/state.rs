@@ -8,12 +8,13 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
-use crate::backend::{attributes, cells, form_tuple};
+use super::evaluated::Evaluated;
+use crate::backend::{attributes, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
 use crate::session::{self, Request, Slot, Statement};
 use crate::transport::{RowBuffer, Ticket};
-use crate::types::{EncodingGuard, Format, ParameterWriter, RowReader, TransmissionModes};
+use crate::types::{ParameterWriter, RowReader};
 
 /// Rows of the first chunk: a point query needs no more, a LIMIT wastes little.
 const FIRST_ROWS: i32 = 100;
@@ -54,15 +55,6 @@ pub struct ScanState {
     /// Under an Append that does not want to wait for us.
     is_async: bool,
     run: Option<Run>,
-}
-
-struct Evaluated {
-    writers: Vec<ParameterWriter>,
-    expressions: *mut *mut pg_sys::ExprState,
-    values: *mut pg_sys::Datum,
-    nulls: *mut bool,
-    is_fresh: bool,
-    wire: Vec<u8>,
 }
 
 /// A portal that was opened.
@@ -440,63 +432,6 @@ unsafe fn statement_writes(estate: *mut pg_sys::EState) -> bool {
 
 fn not_running() -> Error {
     Refusal::internal("a foreign scan has no portal").into()
-}
-
-impl Evaluated {
-    unsafe fn new(
-        node: *mut pg_sys::ForeignScanState,
-        expressions: *mut pg_sys::List,
-        context: pg_sys::MemoryContext,
-    ) -> Evaluated {
-        // SAFETY: guarded; arrays of the list's length in the query's context.
-        unsafe {
-            let writers: Vec<ParameterWriter> = cells::<pg_sys::Node>(expressions)
-                .map(|e| ParameterWriter::new(pg_sys::exprType(e), context))
-                .collect();
-            let states: Vec<*mut pg_sys::ExprState> =
-                cells(pg_sys::ExecInitExprList(expressions, node.cast())).collect();
-            let n = states.len().max(1);
-            let allocate = |size: usize| pg_sys::MemoryContextAllocZero(context, n * size);
-            let array: *mut *mut pg_sys::ExprState = allocate(size_of::<usize>()).cast();
-            for (i, state) in states.iter().enumerate() {
-                *array.add(i) = *state;
-            }
-            Evaluated {
-                writers,
-                expressions: array,
-                values: allocate(size_of::<pg_sys::Datum>()).cast(),
-                nulls: allocate(size_of::<bool>()).cast(),
-                is_fresh: false,
-                wire: Vec::new(),
-            }
-        }
-    }
-
-    /// # Safety
-    /// The values have been evaluated and still live.
-    unsafe fn encode(&mut self) {
-        self.wire.clear();
-        if self.writers.is_empty() {
-            return;
-        }
-        let modes = self
-            .writers
-            .iter()
-            .any(|w| w.format() == Format::Text)
-            .then(|| TransmissionModes::enter(None));
-        {
-            let _encoding = EncodingGuard::enter();
-            for (i, writer) in self.writers.iter_mut().enumerate() {
-                // SAFETY: per the contract; arrays have an entry per writer.
-                unsafe {
-                    writer.write(*self.values.add(i), *self.nulls.add(i), &mut self.wire);
-                }
-            }
-        }
-        if let Some(modes) = modes {
-            modes.leave();
-        }
-    }
 }
 
 /// Marks the slot filled. A virtual row serves all but system columns.
