@@ -27,6 +27,26 @@ mod imported {
         pub fn RelationGetPartitionQual(
             relation: pgrx::pg_sys::Relation,
         ) -> *mut pgrx::pg_sys::List;
+
+        pub fn pq_buffer_has_data() -> bool;
+        pub fn pq_startmsgread();
+        pub fn pq_peekbyte() -> ::core::ffi::c_int;
+        pub fn pq_endmsgread();
+    }
+}
+
+/// The type of the client's next message, if it has already come. Between two
+/// messages only: while a statement runs.
+pub fn next_message() -> Option<u8> {
+    // SAFETY: with data in the buffer the look at it neither waits nor reads.
+    unsafe {
+        if !imported::pq_buffer_has_data() {
+            return None;
+        }
+        imported::pq_startmsgread();
+        let byte = imported::pq_peekbyte();
+        imported::pq_endmsgread();
+        u8::try_from(byte).ok()
     }
 }
 

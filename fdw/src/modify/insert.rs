@@ -89,9 +89,31 @@ pub unsafe fn begin(
             context: (*estate).es_query_cxt,
             is_buffered,
         })?;
+        if inserts_one_row(plan)
+            && (*info).ri_TrigDesc.is_null()
+            && (*root).ri_TrigDesc.is_null()
+            && (*info).ri_WithCheckOptions.is_null()
+        {
+            (*state).sole_row_of = estate;
+        }
         (*info).ri_FdwState = state.cast();
     }
     Ok(())
+}
+
+/// Whether the plan is `INSERT … VALUES` of one row without anything volatile:
+/// what a function has done here besides could still fail.
+unsafe fn inserts_one_row(plan: *mut pg_sys::ModifyTable) -> bool {
+    // SAFETY: null or a valid plan; guarded walk.
+    unsafe {
+        if plan.is_null() || (*plan).operation != CmdType::CMD_INSERT {
+            return false;
+        }
+        let source = (*plan).plan.lefttree;
+        (*source).type_ == pg_sys::NodeTag::T_Result
+            && (*source).lefttree.is_null()
+            && !pg_sys::contain_volatile_functions((*source).targetlist.cast())
+    }
 }
 
 /// One row. Null if the remote side left it out.

@@ -44,6 +44,8 @@ pub struct ModifyState {
     pub batch_size: usize,
     /// Set for COPY: rows are collected here.
     pub buffer: Option<Buffer>,
+    /// Set if one row is all that the statement writes: its executor's state.
+    pub sole_row_of: *mut pg_sys::EState,
     one_row: Statement,
     full_batch: Option<Statement>,
     /// Parameters of the request being composed.
@@ -115,6 +117,7 @@ impl ModifyState {
                 ctid: shape.ctid.map(|n| (n, ParameterWriter::new(pg_sys::TIDOID, shape.context))),
                 returning,
                 buffer: shape.is_buffered.then(Buffer::default),
+                sole_row_of: std::ptr::null_mut(),
                 one_row: Statement {
                     sql: Rc::new([]),
                     types: Rc::new([]),
@@ -239,6 +242,20 @@ impl ModifyState {
 
     /// Sends what was composed and waits for the answer.
     pub fn execute(&mut self, rows: usize) -> Result<Reply, Error> {
+        let estate = self.sole_row_of;
+        // SAFETY: set by `begin` to the state of the statement that runs.
+        if rows == 1 && !estate.is_null() && unsafe { session::is_whole_transaction(estate) } {
+            let request = Request {
+                statement: &self.one_row,
+                parameters: &self.wire,
+                portal: "",
+                max_rows: 0,
+            };
+            if let Some(reply) = self.slot.send_and_commit(&request)? {
+                self.wire.clear();
+                return Ok(reply);
+            }
+        }
         let (ticket, statement) = self.send(rows)?;
         session::collect(&self.slot, ticket, &statement.text())
     }

@@ -86,7 +86,7 @@ pub fn collect_until(
     result
 }
 
-fn finish(
+pub(super) fn finish(
     session: &mut Session,
     ticket: Ticket,
     command: &str,

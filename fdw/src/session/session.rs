@@ -197,6 +197,13 @@ impl Session {
 
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        let ticket = self.append(request, user)?;
+        self.connection.flush();
+        Ok(ticket)
+    }
+
+    /// The same without sending.
+    pub fn append(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
         let ticket = self.connection.expect();
         let statement = request.statement;
@@ -229,7 +236,6 @@ impl Session {
             self.connection.give_up("a message could not be composed");
             self.not_sendable(&e)
         })?;
-        self.connection.flush();
         Ok(ticket)
     }
 
