@@ -24,9 +24,8 @@ mod imported {
             rel: *mut pgrx::pg_sys::RelOptInfo,
         ) -> *mut pgrx::pg_sys::Bitmapset;
 
-        pub fn RelationGetPartitionQual(
-            relation: pgrx::pg_sys::Relation,
-        ) -> *mut pgrx::pg_sys::List;
+        #[link_name = "RelationGetPartitionQual"]
+        pub fn get_partition_qual(relation: pgrx::pg_sys::Relation) -> *mut pgrx::pg_sys::List;
 
         pub fn pq_buffer_has_data() -> bool;
         pub fn pq_startmsgread();
@@ -57,7 +56,7 @@ pub fn next_message() -> Option<u8> {
 /// `relation` is open.
 pub unsafe fn partition_constraint(relation: pg_sys::Relation) -> *mut pg_sys::List {
     // SAFETY: per the contract.
-    unsafe { imported::RelationGetPartitionQual(relation) }
+    unsafe { imported::get_partition_qual(relation) }
 }
 
 /// Columns that an UPDATE assigns, generated ones included, as attribute

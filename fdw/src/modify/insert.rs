@@ -12,6 +12,7 @@ use super::private::ModifyPrivate;
 use super::state::{ModifyState, Shape};
 use crate::backend::attributes;
 use crate::error::{Error, Refusal};
+use crate::session::Target;
 
 /// BeginForeignInsert: a row will be routed here, or COPY begins.
 ///
@@ -89,13 +90,21 @@ pub unsafe fn begin(
             context: (*estate).es_query_cxt,
             is_buffered,
         })?;
-        if inserts_one_row(plan)
+        let is_plain = !plan.is_null()
             && (*info).ri_TrigDesc.is_null()
             && (*root).ri_TrigDesc.is_null()
-            && (*info).ri_WithCheckOptions.is_null()
-        {
+            && (*info).ri_WithCheckOptions.is_null();
+        if is_plain && inserts_one_row(plan) {
             (*state).sole_row_of = estate;
         }
+        // On a user's own server a trigger may leave rows out. With a CTE that
+        // writes, the executor may end long after the count was told.
+        let statement = (*estate).es_plannedstmt;
+        (*state).sends_ahead = is_plain
+            && matches!((&*state).slot.target, Target::Node(_))
+            && !does_nothing_on_conflict
+            && !(*statement).hasReturning
+            && !(*statement).hasModifyingCTE;
         (*info).ri_FdwState = state.cast();
     }
     Ok(())
@@ -157,6 +166,10 @@ pub unsafe fn batch(
         let state = state(info)?;
         for i in 0..count {
             state.compose(*slots.add(i), null_mut())?;
+        }
+        if state.sends_ahead && state.sole_row_of.is_null() {
+            state.send_ahead(count)?;
+            return Ok(count as u64);
         }
         Ok(state.execute(count)?.affected())
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use pgrx::pg_sys::CmdType;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, InFlight};
 use super::private::ModifyPrivate;
 use super::returning::Returning;
 use crate::backend::{Attribute, attributes};
@@ -44,6 +44,11 @@ pub struct ModifyState {
     pub batch_size: usize,
     /// Set for COPY: rows are collected here.
     pub buffer: Option<Buffer>,
+    /// The answer of a batch is waited for only before the next one: nobody
+    /// looks at the rows before `EndForeignInsert`, and all of them count.
+    pub sends_ahead: bool,
+    /// The batch that is on its way.
+    pub in_flight: Option<InFlight>,
     /// Set if one row is all that the statement writes: its executor's state.
     pub sole_row_of: *mut pg_sys::EState,
     one_row: Statement,
@@ -117,6 +122,8 @@ impl ModifyState {
                 ctid: shape.ctid.map(|n| (n, ParameterWriter::new(pg_sys::TIDOID, shape.context))),
                 returning,
                 buffer: shape.is_buffered.then(Buffer::default),
+                sends_ahead: false,
+                in_flight: None,
                 sole_row_of: std::ptr::null_mut(),
                 one_row: Statement {
                     sql: Rc::new([]),
