@@ -24,10 +24,28 @@ mod imported {
             rel: *mut pgrx::pg_sys::RelOptInfo,
         ) -> *mut pgrx::pg_sys::Bitmapset;
 
-        #[allow(non_snake_case)]
-        pub fn RelationGetPartitionQual(
-            relation: pgrx::pg_sys::Relation,
-        ) -> *mut pgrx::pg_sys::List;
+        #[link_name = "RelationGetPartitionQual"]
+        pub fn get_partition_qual(relation: pgrx::pg_sys::Relation) -> *mut pgrx::pg_sys::List;
+
+        pub fn pq_buffer_has_data() -> bool;
+        pub fn pq_startmsgread();
+        pub fn pq_peekbyte() -> ::core::ffi::c_int;
+        pub fn pq_endmsgread();
+    }
+}
+
+/// The type of the client's next message, if it has already come. Between two
+/// messages only: while a statement runs.
+pub fn next_message() -> Option<u8> {
+    // SAFETY: with data in the buffer the look at it neither waits nor reads.
+    unsafe {
+        if !imported::pq_buffer_has_data() {
+            return None;
+        }
+        imported::pq_startmsgread();
+        let byte = imported::pq_peekbyte();
+        imported::pq_endmsgread();
+        u8::try_from(byte).ok()
     }
 }
 
@@ -38,7 +56,7 @@ mod imported {
 /// `relation` is open.
 pub unsafe fn partition_constraint(relation: pg_sys::Relation) -> *mut pg_sys::List {
     // SAFETY: per the contract.
-    unsafe { imported::RelationGetPartitionQual(relation) }
+    unsafe { imported::get_partition_qual(relation) }
 }
 
 /// Columns that an UPDATE assigns, generated ones included, as attribute

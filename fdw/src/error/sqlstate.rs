@@ -19,6 +19,8 @@ impl SqlState {
     pub const PROTOCOL_VIOLATION: SqlState = SqlState(*b"08P01");
     /// 22023
     pub const INVALID_PARAMETER_VALUE: SqlState = SqlState(*b"22023");
+    /// 25P02
+    pub const IN_FAILED_TRANSACTION: SqlState = SqlState(*b"25P02");
     /// 28000
     pub const INVALID_AUTHORIZATION: SqlState = SqlState(*b"28000");
     /// 2F003

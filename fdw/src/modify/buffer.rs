@@ -1,4 +1,6 @@
-//! Rows of COPY on their way: PostgreSQL 15 hands them over one by one.
+//! Rows on their way whose answer is waited for only before the next ones, or
+//! at the end: of COPY, which PostgreSQL 15 hands over one by one, and of INSERT
+//! in batches. So the owners of several leaves work at the same time.
 #![allow(unsafe_code)]
 
 use pgrx::pg_sys;
@@ -11,11 +13,16 @@ use crate::transport::Ticket;
 /// A batch is sent when it has this many bytes, however few rows.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Rows composed and not sent, and the batch that is on its way.
+/// Rows composed and not sent.
 #[derive(Default)]
 pub struct Buffer {
     rows: usize,
-    in_flight: Option<(Ticket, Statement)>,
+}
+
+/// A batch whose answer has not been looked at.
+pub struct InFlight {
+    ticket: Ticket,
+    statement: Statement,
 }
 
 impl ModifyState {
@@ -50,19 +57,24 @@ impl ModifyState {
             None => 0,
         };
         if rows > 0 {
-            let sent = self.send(rows)?;
-            if let Some(buffer) = &mut self.buffer {
-                buffer.in_flight = Some(sent);
-            }
+            self.send_ahead(rows)?;
         }
         Ok(())
     }
 
+    /// Sends what was composed, `rows` rows, once the batch before it has
+    /// arrived.
+    pub fn send_ahead(&mut self, rows: usize) -> Result<(), Error> {
+        self.await_batch()?;
+        let (ticket, statement) = self.send(rows)?;
+        self.in_flight = Some(InFlight { ticket, statement });
+        Ok(())
+    }
+
     fn await_batch(&mut self) -> Result<(), Error> {
-        let in_flight = self.buffer.as_mut().and_then(|b| b.in_flight.take());
-        if let Some((ticket, statement)) = in_flight {
-            session::collect(&self.slot, ticket, &statement.text())?;
-        }
+        let Some(sent) = self.in_flight.take() else { return Ok(()) };
+        let text = sent.statement.text();
+        session::collect(&self.slot, sent.ticket, &text)?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::private::ModifyPrivate;
 use super::state::{ModifyState, Shape};
 use crate::backend::attributes;
 use crate::error::{Error, Refusal};
+use crate::session::Target;
 
 /// BeginForeignInsert: a row will be routed here, or COPY begins.
 ///
@@ -89,9 +90,39 @@ pub unsafe fn begin(
             context: (*estate).es_query_cxt,
             is_buffered,
         })?;
+        let is_plain = !plan.is_null()
+            && (*info).ri_TrigDesc.is_null()
+            && (*root).ri_TrigDesc.is_null()
+            && (*info).ri_WithCheckOptions.is_null();
+        if is_plain && inserts_one_row(plan) {
+            (*state).sole_row_of = estate;
+        }
+        // On a user's own server a trigger may leave rows out. With a CTE that
+        // writes, the executor may end long after the count was told.
+        let statement = (*estate).es_plannedstmt;
+        (*state).sends_ahead = is_plain
+            && matches!((&*state).slot.target, Target::Node(_))
+            && !does_nothing_on_conflict
+            && !(*statement).hasReturning
+            && !(*statement).hasModifyingCTE;
         (*info).ri_FdwState = state.cast();
     }
     Ok(())
+}
+
+/// Whether the plan is `INSERT … VALUES` of one row without anything volatile:
+/// what a function has done here besides could still fail.
+unsafe fn inserts_one_row(plan: *mut pg_sys::ModifyTable) -> bool {
+    // SAFETY: null or a valid plan; guarded walk.
+    unsafe {
+        if plan.is_null() || (*plan).operation != CmdType::CMD_INSERT {
+            return false;
+        }
+        let source = (*plan).plan.lefttree;
+        (*source).type_ == pg_sys::NodeTag::T_Result
+            && (*source).lefttree.is_null()
+            && !pg_sys::contain_volatile_functions((*source).targetlist.cast())
+    }
 }
 
 /// One row. Null if the remote side left it out.
@@ -135,6 +166,10 @@ pub unsafe fn batch(
         let state = state(info)?;
         for i in 0..count {
             state.compose(*slots.add(i), null_mut())?;
+        }
+        if state.sends_ahead && state.sole_row_of.is_null() {
+            state.send_ahead(count)?;
+            return Ok(count as u64);
         }
         Ok(state.execute(count)?.affected())
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use pgrx::pg_sys::CmdType;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, InFlight};
 use super::private::ModifyPrivate;
 use super::returning::Returning;
 use crate::backend::{Attribute, attributes};
@@ -44,6 +44,13 @@ pub struct ModifyState {
     pub batch_size: usize,
     /// Set for COPY: rows are collected here.
     pub buffer: Option<Buffer>,
+    /// The answer of a batch is waited for only before the next one: nobody
+    /// looks at the rows before `EndForeignInsert`, and all of them count.
+    pub sends_ahead: bool,
+    /// The batch that is on its way.
+    pub in_flight: Option<InFlight>,
+    /// Set if one row is all that the statement writes: its executor's state.
+    pub sole_row_of: *mut pg_sys::EState,
     one_row: Statement,
     full_batch: Option<Statement>,
     /// Parameters of the request being composed.
@@ -115,6 +122,9 @@ impl ModifyState {
                 ctid: shape.ctid.map(|n| (n, ParameterWriter::new(pg_sys::TIDOID, shape.context))),
                 returning,
                 buffer: shape.is_buffered.then(Buffer::default),
+                sends_ahead: false,
+                in_flight: None,
+                sole_row_of: std::ptr::null_mut(),
                 one_row: Statement {
                     sql: Rc::new([]),
                     types: Rc::new([]),
@@ -239,6 +249,20 @@ impl ModifyState {
 
     /// Sends what was composed and waits for the answer.
     pub fn execute(&mut self, rows: usize) -> Result<Reply, Error> {
+        let estate = self.sole_row_of;
+        // SAFETY: set by `begin` to the state of the statement that runs.
+        if rows == 1 && !estate.is_null() && unsafe { session::is_whole_transaction(estate) } {
+            let request = Request {
+                statement: &self.one_row,
+                parameters: &self.wire,
+                portal: "",
+                max_rows: 0,
+            };
+            if let Some(reply) = self.slot.send_and_commit(&request)? {
+                self.wire.clear();
+                return Ok(reply);
+            }
+        }
         let (ticket, statement) = self.send(rows)?;
         session::collect(&self.slot, ticket, &statement.text())
     }

@@ -162,7 +162,13 @@ impl ScanState {
             }
             // SAFETY: the caller's frame has evaluated what was asked for.
             unsafe { self.parameters.encode() };
-            self.run = Some(self.open()?);
+            // SAFETY: the executor's pointers.
+            let flies = self.writes && unsafe { is_all(node) };
+            let run = if flies { self.open_and_commit()? } else { None };
+            self.run = Some(match run {
+                Some(run) => run,
+                None => self.open()?,
+            });
         }
         let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
@@ -186,6 +192,29 @@ impl ScanState {
             }
             run.fetch(&self.statement, self.fetch_size)?;
         }
+    }
+
+    /// A modification that is the whole transaction, in one round trip.
+    fn open_and_commit(&self) -> Result<Option<Run>, Error> {
+        let slot = session::acquire(Placement::of(self.relid)?.target(self.user))?;
+        let request = Request {
+            statement: &self.statement,
+            parameters: &self.parameters.wire,
+            portal: "",
+            max_rows: 0,
+        };
+        Ok(slot.send_and_commit(&request)?.map(|reply| Run {
+            slot,
+            // Of no transaction that could still be there.
+            owner: (0, 0),
+            portal: String::new(),
+            pending: None,
+            affected: reply.affected(),
+            chunk: reply.rows,
+            position: 0,
+            chunks: 1,
+            is_exhausted: true,
+        }))
     }
 
     fn open(&self) -> Result<Run, Error> {
@@ -432,6 +461,20 @@ unsafe fn statement_writes(estate: *mut pg_sys::EState) -> bool {
 
 fn not_running() -> Error {
     Refusal::internal("a foreign scan has no portal").into()
+}
+
+/// Whether this scan, a direct modification, is all that the transaction does.
+unsafe fn is_all(node: *mut pg_sys::ForeignScanState) -> bool {
+    // SAFETY: the executor's pointers; a ModifyTable's plan, once its tag says so.
+    unsafe {
+        let estate = (*node).ss.ps.state;
+        let info = (*node).resultRelInfo;
+        let root = (*info).ri_RootResultRelInfo;
+        session::is_whole_transaction(estate)
+            && (*(*(*estate).es_plannedstmt).planTree).lefttree == (*node).ss.ps.plan
+            && (*info).ri_TrigDesc.is_null()
+            && (root.is_null() || (*root).ri_TrigDesc.is_null())
+    }
 }
 
 /// Marks the slot filled. A virtual row serves all but system columns.

@@ -161,7 +161,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     Ok(())
 }
 
-fn not_ended(node: &str, sql: &str) -> Error {
+pub(super) fn not_ended(node: &str, sql: &str) -> Error {
     let command = sql.split_whitespace().next().unwrap_or(sql);
     crate::error::Refusal::new(
         SqlState::parse("40000").unwrap_or(SqlState::INTERNAL),

@@ -12,7 +12,7 @@ use super::slot::Lease;
 use super::{Request, Session, Slot, Target};
 use crate::backend::check_for_interrupts;
 use crate::cluster_map;
-use crate::error::{Error, Report, emit};
+use crate::error::{Error, Report, SqlState, emit};
 use crate::transport::{Interrupts, Reply, Stop, Ticket};
 
 impl Slot {
@@ -86,7 +86,7 @@ pub fn collect_until(
     result
 }
 
-fn finish(
+pub(super) fn finish(
     session: &mut Session,
     ticket: Ticket,
     command: &str,
@@ -116,8 +116,13 @@ fn finish(
     let Some(mut reply) = session.take(ticket) else {
         return Err(crate::error::Refusal::internal("a reply was collected twice").into());
     };
-    if let Some(error) = reply.error.take() {
+    if let Some(mut error) = reply.error.take() {
         session.told = None;
+        if error.sqlstate == Some(SqlState::IN_FAILED_TRANSACTION)
+            && let Some(reason) = session.connection.abort_reason()
+        {
+            error = reason.clone();
+        }
         let node = session.name.to_string();
         return Err(Error::Remote { node, command: command.to_string(), error: Box::new(error) });
     }

@@ -235,13 +235,22 @@ impl Session {
 
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
+        let ticket = self.append(request, user)?;
+        self.connection.flush();
+        Ok(ticket)
+    }
+
+    /// The same without sending.
+    pub fn append(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
         self.compose(request, user, Then::Execute)
     }
 
     /// The same without Execute: the portal gets its snapshot and waits for
     /// [`Session::continue_portal`].
     pub fn bind(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
-        self.compose(request, user, Then::Nothing)
+        let ticket = self.compose(request, user, Then::Nothing)?;
+        self.connection.flush();
+        Ok(ticket)
     }
 
     fn compose(&mut self, request: &Request<'_>, user: u32, then: Then) -> Result<Ticket, Error> {
@@ -279,7 +288,6 @@ impl Session {
             self.connection.give_up("a message could not be composed");
             self.not_sendable(&e)
         })?;
-        self.connection.flush();
         Ok(ticket)
     }
 

@@ -52,6 +52,7 @@ pub fn after_abort() -> Result<(), Error> {
         session.told = None;
         // Failures of commands inside the savepoint are undone with it.
         session.connection.take_detached_failure();
+        session.connection.forget_abort_reason();
         if session.connection.lost().is_some() {
             continue;
         }

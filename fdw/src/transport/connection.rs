@@ -43,6 +43,8 @@ pub struct Connection {
     done: VecDeque<(Ticket, Reply)>,
     notices: Vec<RemoteError>,
     detached_failure: Option<(String, RemoteError)>,
+    /// Why the remote transaction is aborted, if a reply has told.
+    abort_reason: Option<RemoteError>,
     lost: Option<String>,
 }
 
@@ -67,6 +69,7 @@ impl Connection {
             done: VecDeque::new(),
             notices: Vec::new(),
             detached_failure: None,
+            abort_reason: None,
             lost: None,
         }
     }
@@ -139,6 +142,17 @@ impl Connection {
         self.detached_failure.take()
     }
 
+    /// What made the remote transaction refuse all further commands: of two
+    /// requests under way the second one's answer may be asked for first.
+    pub fn abort_reason(&self) -> Option<&RemoteError> {
+        self.abort_reason.as_ref()
+    }
+
+    /// Forgets it: a savepoint was rolled back.
+    pub fn forget_abort_reason(&mut self) {
+        self.abort_reason = None;
+    }
+
     /// For cancel requests: address, process id, secret key.
     pub fn cancel_key(&self) -> (Address, i32, i32) {
         (self.address.clone(), self.process_id, self.secret_key)
@@ -162,6 +176,7 @@ impl Connection {
 
     /// Drops replies that nobody came for.
     pub fn forget_all(&mut self) {
+        self.abort_reason = None;
         self.done.clear();
         for owed in &mut self.owed {
             owed.detached.get_or_insert_default();
@@ -356,7 +371,12 @@ impl Connection {
             return;
         };
         match owed.detached {
-            None => self.done.push_back((owed.ticket, owed.reply)),
+            None => {
+                if self.abort_reason.is_none() {
+                    self.abort_reason.clone_from(&owed.reply.error);
+                }
+                self.done.push_back((owed.ticket, owed.reply));
+            }
             Some(command) => match owed.reply.error {
                 Some(mut error) if owed.is_farewell => {
                     error.severity = "WARNING".to_string();

@@ -1,0 +1,171 @@
+//! A statement that is the whole transaction commits in the round trip that
+//! runs it. It must not do so where something else belongs to the transaction.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::Context;
+use regress::{Session, TestCluster, db_error};
+
+fn sum(session: &Session) -> anyhow::Result<i64> {
+    session.integer("SELECT coalesce(sum(v), 0) FROM t")
+}
+
+fn cluster_with_table() -> anyhow::Result<TestCluster> {
+    let cluster = TestCluster::up(3)?;
+    cluster.session(1)?.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v < 100))
+         WITH (distributed_by = 'id', num_parts = 6)",
+    )?;
+    Ok(cluster)
+}
+
+#[test]
+fn alone_it_is_done_and_its_errors_are_the_owners() -> anyhow::Result<()> {
+    let cluster = cluster_with_table()?;
+    let (one, two) = (cluster.session(1)?, cluster.session(2)?);
+    // The first statement of a session has yet to check whom it talks to.
+    for id in 1..=30 {
+        one.run(&format!("INSERT INTO t VALUES ({id}, 1)"))?;
+        anyhow::ensure!(sum(&two)? == id, "row {id} is not there");
+    }
+    for id in 1..=30 {
+        let duplicate = one.failure(&format!("INSERT INTO t VALUES ({id}, 1)"))?;
+        anyhow::ensure!(duplicate.code().code() == "23505", "{duplicate:?}");
+        let checked = one.failure(&format!("UPDATE t SET v = v + 100 WHERE id = {id}"))?;
+        anyhow::ensure!(checked.constraint() == Some("small"), "{checked:?}");
+        one.run(&format!("UPDATE t SET v = v + 1 WHERE id = {id}"))?;
+        anyhow::ensure!(sum(&two)? == 30 + id);
+    }
+    for id in 1..=30 {
+        one.run(&format!("DELETE FROM t WHERE id = {id}"))?;
+        anyhow::ensure!(sum(&two)? == 60 - 2 * id);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_belongs_to_more_waits_for_it() -> anyhow::Result<()> {
+    let cluster = cluster_with_table()?;
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE book (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+         INSERT INTO book VALUES (1);
+         CREATE FUNCTION enter() RETURNS int LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO book VALUES (1); RETURN 1; END';
+         CREATE FUNCTION put_and_fail(int) RETURNS void LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO t VALUES ($1, 1); RAISE ''no''; END'",
+    )?;
+    for id in 1..=12 {
+        // Several statements in one message; a function; a block; what fails
+        // only when the local part commits.
+        one.failure(&format!("INSERT INTO t VALUES ({id}, 1); SELECT 1 / 0"))?;
+        one.failure(&format!("SELECT put_and_fail({id})"))?;
+        one.failure(&format!("DO $$BEGIN INSERT INTO t VALUES ({id}, 1); RAISE 'no'; END$$"))?;
+        one.failure(&format!("INSERT INTO t VALUES ({id}, enter())"))?;
+        one.failure(&format!("INSERT INTO t VALUES ({id}, 1) RETURNING 1 / (v - 1)"))?;
+        one.run(&format!("BEGIN; INSERT INTO t VALUES ({id}, 1); ROLLBACK"))?;
+        one.run(&format!("PREPARE p AS INSERT INTO t VALUES ({id}, 1)"))?;
+        one.failure("EXECUTE p; SELECT 1 / 0")?;
+        one.run("DEALLOCATE p")?;
+        anyhow::ensure!(sum(&one)? == 0, "something of row {id} was committed");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pipeline_is_one_transaction() -> anyhow::Result<()> {
+    let cluster = cluster_with_table()?;
+    let one = cluster.session(1)?;
+    let mut wire = Wire::open(&cluster.connstr(1))?;
+    for id in 1..=12 {
+        let good = format!("INSERT INTO t VALUES ({id}, 1)");
+        wire.pipeline(&[&good, "SELECT 1 / 0"])?;
+        anyhow::ensure!(sum(&one)? == 0, "row {id} was committed before the pipeline's end");
+        wire.pipeline(&["SELECT 1", &good, &good])?;
+        anyhow::ensure!(sum(&one)? == 0, "row {id} was committed before the pipeline's end");
+    }
+    for id in 1..=12 {
+        wire.pipeline(&[&format!("INSERT INTO t VALUES ({id}, 1)")])?;
+        anyhow::ensure!(sum(&one)? == id, "row {id} is not there");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_stops_it_and_leaves_nothing() -> anyhow::Result<()> {
+    let cluster = cluster_with_table()?;
+    let (one, two) = (cluster.session(1)?, cluster.session(2)?);
+    one.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 12) g")?;
+    one.run("SET statement_timeout = '300ms'")?;
+    for id in 1..=12 {
+        two.run(&format!("BEGIN; UPDATE t SET v = 0 WHERE id = {id}"))?;
+        let update = format!("UPDATE t SET v = 1 WHERE id = {id}");
+        let error = one.run(&update).expect_err("the row is locked");
+        let code = db_error(&error).context("a server's error")?.code().code().to_string();
+        anyhow::ensure!(code == "57014", "{error:#}");
+        two.run("COMMIT")?;
+    }
+    anyhow::ensure!(sum(&one)? == 0);
+    one.run("UPDATE t SET v = 1 WHERE id = 5")?;
+    anyhow::ensure!(sum(&two)? == 1);
+    Ok(())
+}
+
+/// The protocol by hand: several Executes before one Sync.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn open(connstr: &str) -> anyhow::Result<Wire> {
+        let keyword = |name: &str| {
+            connstr
+                .split_whitespace()
+                .find_map(|pair| pair.strip_prefix(&format!("{name}=")))
+                .with_context(|| format!("no {name} in {connstr}"))
+        };
+        let (user, database) = (keyword("user")?, keyword("dbname")?);
+        let stream = TcpStream::connect((keyword("host")?, keyword("port")?.parse::<u16>()?))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let mut wire = Wire(stream);
+        let mut body = 196_608i32.to_be_bytes().to_vec();
+        for text in ["user", user, "database", database, ""] {
+            body.extend(text.bytes().chain([0]));
+        }
+        let mut message = (body.len() as i32 + 4).to_be_bytes().to_vec();
+        message.extend(body);
+        wire.0.write_all(&message)?;
+        wire.until_ready()?;
+        Ok(wire)
+    }
+
+    /// Runs statements up to one Sync; errors are as good as success here.
+    fn pipeline(&mut self, statements: &[&str]) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        let mut put = |tag: u8, body: &[u8]| {
+            out.push(tag);
+            out.extend((body.len() as i32 + 4).to_be_bytes());
+            out.extend(body);
+        };
+        for sql in statements {
+            put(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat());
+            put(b'B', &[0; 8]);
+            put(b'E', &[0; 5]);
+        }
+        put(b'S', &[]);
+        self.0.write_all(&out)?;
+        self.until_ready()
+    }
+
+    fn until_ready(&mut self) -> anyhow::Result<()> {
+        loop {
+            let mut head = [0; 5];
+            self.0.read_exact(&mut head)?;
+            let len = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+            self.0.read_exact(&mut vec![0; len])?;
+            if head[0] == b'Z' {
+                return Ok(());
+            }
+        }
+    }
+}
