@@ -127,7 +127,8 @@ impl ScanState {
             if state.is_async {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
-            if statement_writes(estate) {
+            // A direct modification reads no other rows than those it changes.
+            if !state.writes && statement_writes(estate) {
                 state.bind_ahead()?;
             }
             let mut home = PgMemoryContexts::For(context);
@@ -196,7 +197,7 @@ impl ScanState {
 
     /// A modification that is the whole transaction, in one round trip.
     fn open_and_commit(&self) -> Result<Option<Run>, Error> {
-        let slot = session::acquire(Placement::of(self.relid)?.target(self.user))?;
+        let slot = session::acquire(Placement::of_all(&self.relations)?.target(self.user))?;
         let request = Request {
             statement: &self.statement,
             parameters: &self.parameters.wire,
@@ -208,7 +209,9 @@ impl ScanState {
             // Of no transaction that could still be there.
             owner: (0, 0),
             portal: String::new(),
+            bound: None,
             pending: None,
+            waiting: None,
             affected: reply.affected(),
             chunk: reply.rows,
             position: 0,

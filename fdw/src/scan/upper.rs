@@ -8,6 +8,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::grouping::{Grouping, grouping};
+use super::relation::RelationPlan;
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::{Parameters, RemoteQuery, query_statement};
@@ -57,8 +58,10 @@ unsafe fn add_grouping_path(
         if query.groupClause.is_null() && !query.hasAggs && !(*root).hasHavingQual {
             return;
         }
-        let Ok(source) = Source::of(input) else { return };
-        let Ok(grouping) = grouping(root, &source, output, having) else { return };
+        let Ok(source) = Source::of(input) else { return discourage(input, output) };
+        let Ok(grouping) = grouping(root, &source, output, having) else {
+            return discourage(input, output);
+        };
 
         let mut keys = null_mut();
         let mut calls = 0.0;
@@ -107,6 +110,23 @@ unsafe fn add_grouping_path(
             null_mut(),
         );
         pg_sys::add_path(output, path.cast());
+    }
+}
+
+/// Makes the paths that group a leaf's rows here, leaf by leaf, look dear.
+///
+/// Append runs foreign scans at the same time only if they are its children.
+/// With an Agg node in between, one node would be read after the other.
+unsafe fn discourage(input: *mut pg_sys::RelOptInfo, output: *mut pg_sys::RelOptInfo) {
+    // SAFETY: the planner's pointers; base relations carry a RelationPlan.
+    unsafe {
+        let is_leaf = (*input).reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
+        if is_leaf && (*(*input).fdw_private.cast::<RelationPlan>()).is_async {
+            for path in cells::<pg_sys::Path>((*output).pathlist) {
+                (*path).startup_cost *= 2.0;
+                (*path).total_cost *= 2.0;
+            }
+        }
     }
 }
 
