@@ -13,6 +13,7 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
+use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::{Parameters, RemoteQuery, query_statement};
@@ -79,6 +80,9 @@ unsafe fn joined(
             if (*clause).pseudoconstant {
                 return no("a condition does not depend on the rows");
             }
+            if plan_writes(root) && waits_for_values((*clause).clause.cast()) {
+                return no("the statement writes, and the condition waits for a value");
+            }
             is_shippable_grouped((*clause).clause.cast(), (*rel).relids, true)?;
             conditions = pg_sys::lappend(conditions, (*clause).clause.cast());
         }
@@ -139,7 +143,14 @@ pub unsafe fn plan_join(
     // SAFETY: per the contract; guarded.
     unsafe {
         let source = Source::of(rel).map_err(|e| Refusal::internal(e.reason))?;
-        let scan_list = pg_sys::add_to_flat_tlist(null_mut(), (*(*rel).reltarget).exprs);
+        // Columns only. By now the target may hold any expression of the query:
+        // those are evaluated here, also because a parameter that is a column of
+        // the scan would be taken for that column where its value is computed.
+        let columns = pg_sys::pull_var_clause(
+            (*(*rel).reltarget).exprs.cast(),
+            pg_sys::PVC_RECURSE_PLACEHOLDERS as i32,
+        );
+        let scan_list = pg_sys::add_to_flat_tlist(null_mut(), columns);
         let mut parameters = Parameters::new();
         let sql = query_statement(
             &RemoteQuery {

@@ -12,6 +12,7 @@ mod path;
 mod plan;
 mod private;
 mod relation;
+mod rescans;
 mod source;
 mod state;
 mod upper;

@@ -7,6 +7,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::asynchronous::may_run_asynchronously;
 use super::plan::row_lock;
+use super::rescans::{plan_writes, waits_for_values};
 use crate::backend::cells;
 use crate::error::{Error, Refusal, callback};
 use crate::options::{self, OptionList};
@@ -54,12 +55,15 @@ unsafe fn estimate(
     // SAFETY: the planner's pointers; guarded calls.
     unsafe {
         let (mut remote, mut local) = (null_mut(), null_mut());
+        // The target of UPDATE and DELETE is read once.
+        let is_target = pg_sys::bms_is_member((*rel).relid as i32, (*root).all_result_relids);
         for info in cells::<pg_sys::RestrictInfo>((*rel).baserestrictinfo) {
             // Over there conditions run in any order: one that could tell what a
             // security condition hides waits for it here.
             let keeps_secrets =
                 (*info).security_level <= (*rel).baserestrict_min_security || (*info).leakproof;
             let ships = keeps_secrets
+                && (is_target || !plan_writes(root) || !waits_for_values((*info).clause.cast()))
                 && is_shippable((*info).clause.cast(), (*rel).relid, same_locale).is_ok();
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, info.cast());

@@ -9,6 +9,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
 use super::evaluated::Evaluated;
+use super::rescans::may_be_rescanned;
 use crate::backend::{attributes, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
@@ -52,6 +53,8 @@ pub struct ScanState {
     writes: bool,
     fetch_size: i32,
     parameters: Evaluated,
+    /// All rows of a pass are kept for the next one.
+    keeps_rows: bool,
     /// Under an Append that does not want to wait for us.
     is_async: bool,
     run: Option<Run>,
@@ -121,6 +124,7 @@ impl ScanState {
                 needs_heap_tuples: private.needs_heap_tuples,
                 fetch_size: private.fetch_size,
                 parameters,
+                keeps_rows: false,
                 is_async: (*node).ss.ps.async_capable,
                 run: None,
             };
@@ -129,6 +133,7 @@ impl ScanState {
             }
             // A direct modification reads no other rows than those it changes.
             if !state.writes && statement_writes(estate) {
+                state.keeps_rows = may_be_rescanned(statement_here, (*plan).scan.plan.plan_node_id);
                 state.bind_ahead()?;
             }
             let mut home = PgMemoryContexts::For(context);
@@ -191,7 +196,7 @@ impl ScanState {
                 unsafe { pg_sys::ExecClearTuple(slot) };
                 return Ok(Step::Slot);
             }
-            run.fetch(&self.statement, self.fetch_size)?;
+            run.fetch(&self.statement, self.fetch_size, self.keeps_rows)?;
         }
     }
 
@@ -282,8 +287,10 @@ impl ScanState {
     /// Back to the first row. A scan whose rows are all in the first chunk, or
     /// that has not gone past it, needs nothing from the other side.
     pub fn rescan(&mut self, parameters_changed: bool) {
-        let goes_back = self.run.as_ref().is_some_and(|r| r.chunks <= 1);
-        if goes_back && !parameters_changed {
+        let goes_back = self.run.as_ref().is_some_and(|r| r.chunks <= 1 || self.keeps_rows);
+        // Conditions that stay here do not change what the other side sends.
+        let asks_anew = parameters_changed && !self.parameters.writers.is_empty();
+        if goes_back && !asks_anew {
             if let Some(run) = &mut self.run {
                 run.position = 0;
                 run.waiting = None;
@@ -383,7 +390,12 @@ impl ScanState {
 
 impl Run {
     /// Makes the next chunk the present one.
-    fn fetch(&mut self, statement: &Statement, fetch_size: i32) -> Result<(), Error> {
+    fn fetch(
+        &mut self,
+        statement: &Statement,
+        fetch_size: i32,
+        keeps_rows: bool,
+    ) -> Result<(), Error> {
         let ticket = match self.pending.take() {
             Some(ticket) => ticket,
             None => self.ask(self.next_size(fetch_size))?,
@@ -395,8 +407,12 @@ impl Run {
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();
-        self.chunk = reply.rows;
-        self.position = 0;
+        if keeps_rows {
+            self.chunk.append(reply.rows);
+        } else {
+            self.chunk = reply.rows;
+            self.position = 0;
+        }
         self.chunks += 1;
         if !self.is_exhausted && self.chunks >= 2 {
             self.pending = Some(self.ask(self.next_size(fetch_size))?);

@@ -9,6 +9,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 use super::ScanPrivate;
 use super::grouping::{Grouping, grouping};
 use super::relation::RelationPlan;
+use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::{Parameters, RemoteQuery, query_statement};
@@ -57,6 +58,11 @@ unsafe fn add_grouping_path(
         let query = &*(*root).parse;
         if query.groupClause.is_null() && !query.hasAggs && !(*root).hasHavingQual {
             return;
+        }
+        let waits = waits_for_values((*(*output).reltarget).exprs.cast())
+            || waits_for_values(having.cast());
+        if waits && plan_writes(root) {
+            return discourage(input, output);
         }
         let Ok(source) = Source::of(input) else { return discourage(input, output) };
         let Ok(grouping) = grouping(root, &source, output, having) else {

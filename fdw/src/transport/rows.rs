@@ -18,6 +18,16 @@ impl RowBuffer {
         self.rows += 1;
     }
 
+    /// Takes over the rows of another buffer, after its own.
+    pub fn append(&mut self, mut other: RowBuffer) {
+        if self.rows == 0 {
+            *self = other;
+        } else {
+            self.bytes.append(&mut other.bytes);
+            self.rows += other.rows;
+        }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows

@@ -13,7 +13,6 @@ impl Generator<'_> {
     /// A statement that changes rows of one table.
     pub fn change(&mut self) -> Change {
         let table = self.prng.pick(self.tables).clone();
-        self.changed = Some(table.name.clone());
         match self.prng.below(10) {
             0..3 => self.insert(&table),
             3 => self.insert_select(&table),

@@ -19,10 +19,6 @@ pub struct Generator<'a> {
     /// WITH queries in sight, with the types of their columns `d0`, `d1`, ….
     named: Vec<(String, Vec<Type>)>,
     aliases: usize,
-    /// The table that a statement changes. Nothing else in it reads this table:
-    /// a scan that begins anew sees what the statement itself has done on
-    /// another node (as with postgres_fdw), which plain PostgreSQL hides.
-    pub(super) changed: Option<String>,
     /// For ids that no row has.
     pub(super) ids: &'a mut usize,
 }
@@ -30,7 +26,7 @@ pub struct Generator<'a> {
 impl<'a> Generator<'a> {
     /// `ids` counts the statements that made rows.
     pub fn new(prng: &'a mut Prng, tables: &'a [Table], ids: &'a mut usize) -> Self {
-        Self { prng, tables, named: Vec::new(), aliases: 0, changed: None, ids }
+        Self { prng, tables, named: Vec::new(), aliases: 0, ids }
     }
 
     /// A statement that returns rows.
@@ -48,10 +44,7 @@ impl<'a> Generator<'a> {
     }
 
     pub(super) fn table(&mut self) -> &'a Table {
-        let changed = self.changed.as_deref();
-        let all: Vec<&Table> =
-            self.tables.iter().filter(|t| Some(t.name.as_str()) != changed).collect();
-        all[self.prng.below(all.len())]
+        &self.tables[self.prng.below(self.tables.len())]
     }
 
     pub(super) fn alias(&mut self) -> String {

@@ -21,6 +21,10 @@ INSERT INTO jn_apart SELECT i, i * i FROM generate_series(1, 120) i;
 \connect - - - :n3
 SELECT c.name, o.total FROM jn_customer c JOIN jn_order o ON o.customer = c.id WHERE o.total < 20 AND c.name <> 'c3' ORDER BY o.id;
 SELECT count(*), sum(a.total - b.total) FROM jn_customer c JOIN jn_order a ON a.customer = c.id JOIN jn_order b ON b.customer = c.id AND a.id < b.id;
+-- Values that are no columns of the joined rows: of a sub-select, of functions.
+SELECT (SELECT max(name) FROM jn_customer WHERE id < 9), 1, upper(c.name), now() IS NULL FROM jn_customer c JOIN jn_order o ON o.customer = c.id ORDER BY o.id LIMIT 3;
+SELECT count(*) FROM (SELECT (SELECT v FROM jn_apart WHERE id = 5) AS w, 'x' FROM jn_customer c JOIN jn_order o ON o.customer = c.id OFFSET 0) s WHERE w = 25;
+SELECT count(*) FROM (SELECT FROM jn_customer c JOIN jn_order o ON o.customer = c.id OFFSET 0) s;
 SELECT c.id, count(*), avg(o.total) FROM jn_customer c JOIN jn_order o ON o.customer = c.id GROUP BY c.id HAVING sum(o.total) > 2800 ORDER BY c.id;
 SELECT c.city, count(*), avg(o.total), sum(o.id * c.id) FROM jn_customer c JOIN jn_order o ON o.customer = c.id GROUP BY c.city ORDER BY c.city;
 SELECT count(*), sum(p.v) FROM jn_customer c JOIN jn_apart p ON p.id = c.id;

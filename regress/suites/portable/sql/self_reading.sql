@@ -25,4 +25,27 @@ RESET enable_async_append;
 WITH gone AS (DELETE FROM self_t WHERE id > 1000 RETURNING id)
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM self_t);
 SELECT count(*) FROM self_t;
+-- Sub-selects that are run again for each row.
+TRUNCATE self_t;
+INSERT INTO self_t SELECT g, 'v' || g % 3 FROM generate_series(1, 12) g;
+WITH done AS (
+    UPDATE self_t u SET v = 'new' WHERE (SELECT count(*) FROM self_t x WHERE x.v = u.v) > 1 RETURNING id)
+SELECT count(*) FROM done;
+INSERT INTO self_t SELECT id + 100, (SELECT count(*) FROM self_t x WHERE x.v = y.v) FROM self_t y;
+INSERT INTO self_t SELECT id + 1000, (SELECT count(*) FROM self_t x JOIN self_t z USING (id) WHERE x.v = y.v) FROM self_t y;
+DELETE FROM self_t u WHERE (SELECT count(*) FROM self_t x WHERE x.v = u.v) > 13;
+SELECT v, count(*) FROM self_t GROUP BY v ORDER BY v;
+-- A sub-select that is planned in two ways, of which one is dropped.
+WITH done AS (
+    UPDATE self_t u SET v = 'none' WHERE NOT EXISTS (SELECT FROM self_t x WHERE x.v = u.id::text) OR u.v IS NULL RETURNING id)
+SELECT count(*) FROM done;
+-- The inner side of a nested loop.
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+INSERT INTO self_t SELECT a.id + 5000, b.v FROM self_t a JOIN self_t b ON a.id >= b.id AND a.id < b.id + 1;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
+SELECT v, count(*) FROM self_t GROUP BY v ORDER BY v;
 DROP TABLE self_t;
