@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::digits::parse_digits;
 use crate::{PartitionNumber, TableId};
 
 /// Where real leaves are.
@@ -62,12 +63,6 @@ impl fmt::Display for LeafName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.printed)
     }
-}
-
-/// Digits only: `FromStr` of integers would take a sign too.
-fn parse_digits<N: std::str::FromStr>(text: &str) -> Option<N> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

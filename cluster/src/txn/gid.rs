@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::NodeId;
+use crate::digits::parse_digits;
 
 /// `sc_<coordinator>_<its xid8>_<participant>`: tells every node who decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,18 +21,12 @@ impl Gid {
     pub fn parse(text: &str) -> Option<Gid> {
         let mut fields = text.strip_prefix("sc_")?.split('_');
         let gid = Gid {
-            coordinator: NodeId(digits(fields.next()?)?),
-            xid: digits(fields.next()?)?,
-            participant: digits(fields.next()?)?,
+            coordinator: NodeId(parse_digits(fields.next()?)?),
+            xid: parse_digits(fields.next()?)?,
+            participant: parse_digits(fields.next()?)?,
         };
         fields.next().is_none().then_some(gid)
     }
-}
-
-/// Digits only: `FromStr` of integers would take a sign too.
-fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Display for Gid {

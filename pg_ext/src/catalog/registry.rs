@@ -12,6 +12,7 @@ use std::str::FromStr;
 use cluster::{NodeId, SystemIdentifier, TableId};
 use pgrx::prelude::*;
 
+use super::find_catalog;
 use super::latest::read_latest;
 use crate::report::Report;
 
@@ -131,19 +132,10 @@ pub fn is_installed() -> bool {
 }
 
 fn sources() -> Option<[pg_sys::Oid; 3]> {
-    // SAFETY: syscache look-ups by NUL-terminated names.
-    unsafe {
-        if !crate::in_cluster_database() {
-            return None;
-        }
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), true);
-        if namespace == pg_sys::InvalidOid {
-            return None;
-        }
-        let sources = [c"node", c"sharded_table", c"placement"]
-            .map(|name| pg_sys::get_relname_relid(name.as_ptr(), namespace));
-        (!sources.contains(&pg_sys::InvalidOid)).then_some(sources)
+    if !crate::in_cluster_database() {
+        return None;
     }
+    Some([find_catalog(c"node")?, find_catalog(c"sharded_table")?, find_catalog(c"placement")?])
 }
 
 fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {

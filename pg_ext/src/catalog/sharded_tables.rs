@@ -81,11 +81,9 @@ pub fn unregister_table(table: TableId) -> Result<(), Report> {
 }
 
 fn invalidate() -> Result<(), Report> {
-    // SAFETY: look-ups by NUL-terminated names; the relation exists, we have
-    // just written its sibling.
+    let table = super::catalog(c"sharded_table")?;
+    // SAFETY: the table exists.
     unsafe {
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), false);
-        let table = pg_sys::get_relname_relid(c"sharded_table".as_ptr(), namespace);
         pg_sys::CacheInvalidateRelcacheByRelid(table);
         pg_sys::CommandCounterIncrement();
     }

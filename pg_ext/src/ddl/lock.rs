@@ -8,6 +8,7 @@
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
+use crate::catalog::{catalog, forget_registry};
 use crate::peers;
 use crate::report::Report;
 
@@ -16,18 +17,14 @@ pub fn lock_ddl() -> Result<(), Report> {
     if let Some(first) = peers::lowest_active()? {
         peers::tell(&[first], &NodeCommand::LockDdl)?;
     }
-    lock_ddl_here();
-    Ok(())
+    lock_ddl_here()
 }
 
 /// Takes this node's part of it.
-pub fn lock_ddl_here() {
-    // SAFETY: the catalogue exists with the extension; LockRelationOid waits,
-    // answering to cancel.
-    unsafe {
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), false);
-        let state = pg_sys::get_relname_relid(c"ddl_state".as_ptr(), namespace);
-        pg_sys::LockRelationOid(state, pg_sys::ExclusiveLock as i32);
-    }
-    crate::catalog::forget_registry();
+pub fn lock_ddl_here() -> Result<(), Report> {
+    let state = catalog(c"ddl_state")?;
+    // SAFETY: the catalogue exists; the call waits, answering to cancel.
+    unsafe { pg_sys::LockRelationOid(state, pg_sys::ExclusiveLock as i32) };
+    forget_registry();
+    Ok(())
 }

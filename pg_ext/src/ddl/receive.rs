@@ -15,7 +15,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
     // SAFETY: a snapshot for the queries that follow; popped at the end, or by
     // the transaction's abort.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    lock_ddl_here();
+    lock_ddl_here()?;
     let done = match command {
         NodeCommand::LockDdl => Ok(()),
         NodeCommand::NoteTableId { last } => note_table_id(last),

@@ -5,22 +5,16 @@
 use cluster::NodeId;
 use pgrx::prelude::*;
 
+use crate::catalog::catalog;
 use crate::report::Report;
 
 /// Writes it. Called at PRE_COMMIT: straight into the heap and its index, for
 /// no snapshot and no user's right is involved.
 pub fn record_decision(xid: u64, participants: &[NodeId]) -> Result<(), Report> {
+    let table = catalog(c"commit_decision")?;
     // SAFETY: the table exists with the extension and has exactly these three
     // columns; the tuple and the array live in the current memory context.
     unsafe {
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), true);
-        let table = pg_sys::get_relname_relid(c"commit_decision".as_ptr(), namespace);
-        if table == pg_sys::InvalidOid {
-            return Err(Report::new(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                "table shardman.commit_decision does not exist",
-            ));
-        }
         let mut nodes: Vec<_> =
             participants.iter().map(|node| pg_sys::Datum::from(node.0 as i32)).collect();
         let nodes = pg_sys::construct_array(

@@ -8,7 +8,7 @@ use cluster::txn::{CoordinatorRecord, Gid, LocalOutcome, Verdict, decide, is_set
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 
-use crate::catalog::{ActingAs, Member, read_latest, registry};
+use crate::catalog::{ActingAs, Member, catalog, read_latest, registry};
 use crate::membership::{Dialog, my_identity_if_any};
 use crate::report::Report;
 
@@ -173,13 +173,8 @@ fn outcome_of(xid: u64) -> LocalOutcome {
 
 /// The decision rows that are committed now: xid and participants.
 fn decisions() -> Result<Vec<(u64, Vec<NodeId>)>, Report> {
-    // SAFETY: syscache look-ups by NUL-terminated names.
-    let table = unsafe {
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), true);
-        pg_sys::get_relname_relid(c"commit_decision".as_ptr(), namespace)
-    };
     let rows = read_latest(
-        table,
+        catalog(c"commit_decision")?,
         "SELECT xid, pg_catalog.array_to_json(participants) FROM shardman.commit_decision",
     )?;
     let read = |row: Vec<Option<String>>| {

@@ -8,6 +8,7 @@ use cluster::metadata::Metadata;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
+use crate::catalog::find_catalog;
 use crate::report::{OrRaise, Report};
 
 /// Holds the newest state that is not yet in PostgreSQL. States in between may
@@ -44,7 +45,7 @@ impl Applier {
         });
         let nodes = serde_json::Value::from_iter(nodes).to_string();
         let done = BackgroundWorker::transaction(|| {
-            let Some(table) = node_table() else { return false };
+            let Some(table) = find_catalog(c"node") else { return false };
             apply(&nodes, index).or_raise();
             // SAFETY: the catalogue exists; we are in a transaction.
             unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
@@ -54,15 +55,6 @@ impl Applier {
             self.pending = Some((index, metadata));
         }
         !done
-    }
-}
-
-fn node_table() -> Option<pg_sys::Oid> {
-    // SAFETY: syscache look-ups in a transaction.
-    unsafe {
-        let namespace = pg_sys::get_namespace_oid(c"shardman".as_ptr(), true);
-        let table = pg_sys::get_relname_relid(c"node".as_ptr(), namespace);
-        (table != pg_sys::InvalidOid).then_some(table)
     }
 }
 
