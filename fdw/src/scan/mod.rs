@@ -18,7 +18,7 @@ mod state;
 mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
-pub use callbacks::{begin, end, iterate, rescan};
+pub use callbacks::{begin, end, iterate, recheck, rescan};
 pub use join::get_join_paths;
 pub use path::get_paths;
 pub use plan::get_plan;

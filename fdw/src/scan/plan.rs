@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn get_plan(
         callback(|| {
             use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
             if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
-                return plan_join(root, rel, target_list);
+                return plan_join(root, rel, target_list, outer_plan);
             }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);

@@ -10,7 +10,7 @@ use super::ScanPrivate;
 use super::asynchronous::Waiting;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
-use crate::backend::{attributes, form_tuple};
+use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
 use crate::session::{self, Request, Slot, Statement};
@@ -95,7 +95,8 @@ impl ScanState {
             let private = ScanPrivate::from_list((*plan).fdw_private);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
-            let attributes = attributes(descriptor);
+            let mut attributes = attributes(descriptor);
+            name_row_types(estate, plan, &mut attributes);
             let natts = (*descriptor).natts as usize;
             let rows = RowReader::new(&attributes, &private.columns, natts, context);
             let parameters = Evaluated::new(node, (*plan).fdw_exprs, context);
@@ -462,6 +463,39 @@ impl Run {
         let rows = (bytes / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
+    }
+}
+
+/// Whole rows of a join may be of type record, which has no input function: gives
+/// them the types of their tables.
+///
+/// # Safety
+/// `plan` is of the running statement; `attributes` are those of its rows.
+unsafe fn name_row_types(
+    estate: *const pg_sys::EState,
+    plan: *const pg_sys::ForeignScan,
+    attributes: &mut [Attribute],
+) {
+    // SAFETY: per the contract; casts follow the tags.
+    unsafe {
+        for (attribute, entry) in
+            attributes.iter_mut().zip(cells::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist))
+        {
+            let variable = (*entry).expr.cast::<pg_sys::Var>();
+            let is_row = attribute.type_oid == pg_sys::RECORDOID
+                && (*variable).xpr.type_ == pg_sys::NodeTag::T_Var
+                && (*variable).varattno == 0
+                && (*variable).varno > 0;
+            let entry = if is_row {
+                cells::<pg_sys::RangeTblEntry>((*estate).es_range_table)
+                    .nth((*variable).varno as usize - 1)
+            } else {
+                None
+            };
+            if let Some(entry) = entry {
+                attribute.type_oid = pg_sys::get_rel_type_id((*entry).relid);
+            }
+        }
     }
 }
 
