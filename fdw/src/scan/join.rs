@@ -21,6 +21,7 @@ use pgrx::pg_sys::JoinType;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
+use super::notes::{Notes, Reasons};
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
@@ -47,8 +48,15 @@ pub unsafe extern "C-unwind" fn get_join_paths(
             // Asked once for each way to split the relation: one answer will do.
             if (*rel).fdw_private.is_null() {
                 let sides = Sides { root, rel, outer, inner };
-                if let Ok((source, local_join)) = sides.joined(join, (*extra).restrictlist) {
-                    add_path(root, rel, source, local_join);
+                match sides.joined(join, (*extra).restrictlist) {
+                    Ok((source, local_join)) => add_path(root, rel, source, local_join),
+                    Err(NotShippable { reason }) => {
+                        for side in [outer, inner] {
+                            Source::note(side, |above| {
+                                above.join.get_or_insert(reason);
+                            });
+                        }
+                    }
                 }
             }
             Ok(())
@@ -163,6 +171,7 @@ impl Sides {
                 rows,
                 work: outer.work + inner.work + pairs,
                 is_async: outer.is_async && inner.is_async,
+                above: Reasons::default(),
                 placement: outer.placement,
                 startup: outer.startup,
                 row_cost: outer.row_cost.max(inner.row_cost),
@@ -367,12 +376,20 @@ pub unsafe fn plan_join(
         } else {
             pg_sys::change_plan_targetlist(local_join, scan_list, false)
         };
+        let mut notes = Notes::default();
+        for condition in cells::<pg_sys::Node>(source.local_conditions) {
+            let ships = is_shippable_grouped(condition, (*rel).relids, source.same_locale());
+            if let Err(NotShippable { reason }) = ships {
+                notes.add("condition", reason);
+            }
+        }
+        notes.add_reasons(&source.above);
         Ok(pg_sys::make_foreignscan(
             target_list,
             source.local_conditions,
             0,
             parameters.into_list(),
-            private.to_list(),
+            notes.append_to(private.to_list()),
             scan_list,
             null_mut(),
             local_join,

@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
+use super::notes::Reasons;
 use super::path::{row_cost, scan_cost, startup_cost};
 use super::plan::row_lock;
 use super::relation::RelationPlan;
@@ -41,6 +42,8 @@ pub struct Source {
     pub fetch_size: i32,
     /// May be read at the same time as others under an Append.
     pub is_async: bool,
+    /// Why what would be built on it stays here.
+    pub above: Reasons,
 }
 
 fn no<T>(reason: &'static str) -> Result<T, NotShippable> {
@@ -75,6 +78,31 @@ impl Source {
         }
     }
 
+    /// Notes why something built on a base or joined relation stays here.
+    ///
+    /// # Safety
+    /// As [`Source::of`].
+    pub unsafe fn note(rel: *mut pg_sys::RelOptInfo, note: impl FnOnce(&mut Reasons)) {
+        use pg_sys::RelOptKind::{
+            RELOPT_BASEREL, RELOPT_JOINREL, RELOPT_OTHER_JOINREL, RELOPT_OTHER_MEMBER_REL,
+        };
+        // SAFETY: as in `of`; of another wrapper or none, `fdw_private` is null.
+        unsafe {
+            if (*rel).fdw_private.is_null() {
+                return;
+            }
+            match (*rel).reloptkind {
+                RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL => {
+                    note(&mut (*(*rel).fdw_private.cast::<RelationPlan>()).above);
+                }
+                RELOPT_JOINREL | RELOPT_OTHER_JOINREL => {
+                    note(&mut (*(*rel).fdw_private.cast::<Source>()).above);
+                }
+                _ => {}
+            }
+        }
+    }
+
     unsafe fn of_leaf(rel: *mut pg_sys::RelOptInfo) -> Result<Source, NotShippable> {
         // SAFETY: as in `of`; guarded.
         unsafe {
@@ -101,6 +129,7 @@ impl Source {
                 row_cost: row_cost(base),
                 fetch_size: base.options.get_number("fetch_size").unwrap_or(0),
                 is_async: base.is_async,
+                above: Reasons::default(),
             })
         }
     }

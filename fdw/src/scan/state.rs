@@ -8,6 +8,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
+use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
@@ -58,6 +59,7 @@ pub struct ScanState {
     /// Under an Append that does not want to wait for us.
     is_async: bool,
     run: Option<Run>,
+    effort: Rc<Effort>,
 }
 
 /// A portal that was opened.
@@ -78,6 +80,7 @@ struct Run {
     is_exhausted: bool,
     /// Rows that a modification without RETURNING has changed.
     affected: u64,
+    effort: Rc<Effort>,
 }
 
 impl ScanState {
@@ -128,6 +131,7 @@ impl ScanState {
                 keeps_rows: false,
                 is_async: (*node).ss.ps.async_capable,
                 run: None,
+                effort: Rc::default(),
             };
             if state.is_async {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
@@ -219,6 +223,7 @@ impl ScanState {
             pending: None,
             waiting: None,
             affected: reply.affected(),
+            effort: self.effort.clone(),
             chunk: reply.rows,
             position: 0,
             chunks: 1,
@@ -281,6 +286,7 @@ impl ScanState {
             chunks: 0,
             is_exhausted: false,
             affected: 0,
+            effort: self.effort.clone(),
         };
         Ok((run, user))
     }
@@ -333,6 +339,7 @@ impl ScanState {
         // SAFETY: per the contract.
         let waiting = unsafe { Waiting::new(ticket, request) };
         run.slot.lease()?.add_waiting(&waiting);
+        run.effort.begin_to_wait();
         run.waiting = Some(waiting);
         Ok(true)
     }
@@ -380,6 +387,11 @@ impl ScanState {
         find().unwrap_or(std::ptr::null_mut())
     }
 
+    /// What it has asked of the other side.
+    pub fn effort(&self) -> &Effort {
+        &self.effort
+    }
+
     /// Gives the portal up; the session closes it with its next request.
     pub fn end(&mut self) {
         if let Some(run) = self.run.take() {
@@ -405,7 +417,9 @@ impl Run {
         if let Some(bound) = self.bound.take() {
             session::collect(&self.slot, bound, &statement.text())?;
         }
+        self.effort.begin_to_wait();
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();
         if keeps_rows {

@@ -14,6 +14,7 @@ use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::{Parameters, RemoteQuery, query_statement};
 use crate::error::{Error, callback};
+use crate::shippable::NotShippable;
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
@@ -69,11 +70,20 @@ unsafe fn add_grouping_path(
         if waits && plan_writes(root) {
             return discourage(input, output);
         }
-        let Ok(source) = Source::of(input) else { return discourage(input, output) };
-        let Ok(grouping) = grouping(root, &source, (*output).reltarget, having) else {
-            return discourage(input, output);
-        };
-        add_path(root, output, (*output).reltarget, source, grouping);
+        let whole = Source::of(input).and_then(|source| {
+            grouping(root, &source, (*output).reltarget, having).map(|g| (source, g))
+        });
+        match whole {
+            Ok((source, grouping)) => {
+                add_path(root, output, (*output).reltarget, source, grouping);
+            }
+            Err(NotShippable { reason }) => {
+                Source::note(input, |above| {
+                    above.grouping.get_or_insert(reason);
+                });
+                discourage(input, output);
+            }
+        }
     }
 }
 

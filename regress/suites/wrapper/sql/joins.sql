@@ -71,6 +71,24 @@ SELECT sent('SELECT k, count(*) FROM a GROUP BY ROLLUP (k)');
 SELECT sent('SELECT DISTINCT k FROM a WHERE id > 3');
 SELECT sent('SELECT DISTINCT x.k, y.id % 2 AS o FROM a x JOIN b y ON x.id = y.a');
 SELECT sent('SELECT count(DISTINCT jw_f(k)) FROM a');
+-- what EXPLAIN tells of it
+CREATE FUNCTION told(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (ANALYZE, VERBOSE, COSTS OFF) ' || query LOOP
+        IF line ~ '^ *(Node|Not Shipped|Remote R|Remote Time)' THEN
+            RETURN NEXT regexp_replace(trim(line), '(Time|Requests): [0-9.]*[1-9][0-9.]*', '\1: some');
+        END IF;
+    END LOOP;
+END $$;
+SET search_path = jw_far, public;
+SELECT told('SELECT count(*) FROM a');
+SELECT told('SELECT x.id FROM a x LEFT JOIN b y ON x.id = y.a AND jw_f(y.id) > 3 WHERE x.v < random()::text');
+SELECT told('SELECT k, count(*) FROM a GROUP BY ROLLUP (k)');
+SELECT told('SELECT jw_f(id) FROM a WHERE v = ''v1'' COLLATE "C" AND id < 5');
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM a WHERE jw_f(k) = 1;
+RESET search_path;
+DROP FUNCTION told(text);
 -- two servers, two users
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM jw_far.a x JOIN jw_far.other y USING (id);
 CREATE VIEW jw_far.mine AS SELECT * FROM jw_far.a;
