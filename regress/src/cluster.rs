@@ -36,8 +36,9 @@ pub struct Shape<'a> {
 pub struct TestCluster {
     program: PathBuf,
     dir: PathBuf,
-    ports: PortBlock,
+    /// Gone before their ports are given back.
     proxies: Vec<Proxy>,
+    ports: PortBlock,
     kills_processes: AtomicBool,
 }
 

@@ -17,9 +17,9 @@ const LOG_TRAFFIC: &[u8] = b"raft_rpc";
 /// A client-to-server connection. Everything that the client sends until the
 /// server answers is one flight, however many messages and packets it is: the
 /// number of flights is the number of round trips.
-#[derive(Default)]
 pub struct Link {
     state: Mutex<State>,
+    ends: [TcpStream; 2],
 }
 
 #[derive(Default)]
@@ -44,8 +44,8 @@ impl Link {
     ) -> io::Result<Arc<Self>> {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let link = Arc::new(Self::default());
-        link.lock().asked = 1;
+        let state = Mutex::new(State { asked: 1, ..State::default() });
+        let link = Arc::new(Self { state, ends: [client.try_clone()?, server.try_clone()?] });
         let (from_client, to_client) = (client.try_clone()?, client);
         let (from_server, to_server) = (server.try_clone()?, server);
         let requests = Arc::clone(&link);
@@ -59,6 +59,13 @@ impl Link {
     pub fn flights(&self) -> Option<u64> {
         let state = self.lock();
         (!state.is_log_traffic).then_some(state.flights)
+    }
+
+    /// Cuts it.
+    pub fn close(&self) {
+        for end in &self.ends {
+            end.shutdown(Shutdown::Both).ok();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

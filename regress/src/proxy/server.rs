@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,9 +15,11 @@ use super::stop::{Held, Moment, Stop};
 /// the messages it is told to. Dropped, it takes no more connections.
 pub struct Proxy {
     address: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
     links: Arc<Mutex<Vec<Arc<Link>>>>,
     orders: Arc<Orders>,
     is_stopped: Arc<AtomicBool>,
+    is_refusing: Arc<AtomicBool>,
 }
 
 /// What the proxy is to do with which message.
@@ -32,19 +34,25 @@ impl Proxy {
     pub fn start(address: SocketAddr, server: SocketAddr) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?;
-        let proxy = Self {
+        let mut proxy = Self {
             address,
+            accepting: None,
             links: Arc::default(),
             orders: Arc::default(),
             is_stopped: Arc::default(),
+            is_refusing: Arc::default(),
         };
         let links = Arc::clone(&proxy.links);
         let orders = Arc::clone(&proxy.orders);
         let is_stopped = Arc::clone(&proxy.is_stopped);
-        thread::spawn(move || {
+        let is_refusing = Arc::clone(&proxy.is_refusing);
+        proxy.accepting = Some(thread::spawn(move || {
             for client in listener.incoming() {
                 if is_stopped.load(Ordering::Relaxed) {
                     return;
+                }
+                if is_refusing.load(Ordering::Relaxed) {
+                    continue;
                 }
                 // A client whose server cannot be reached sees its connection
                 // close, as often as it tries: no news in a test that kills servers.
@@ -55,7 +63,7 @@ impl Proxy {
                     lock(&links).push(link);
                 }
             }
-        });
+        }));
         Ok(proxy)
     }
 
@@ -72,6 +80,15 @@ impl Proxy {
         stop
     }
 
+    /// Closes all connections and takes no more until told otherwise: nobody
+    /// reaches the server, which reaches the others.
+    pub fn refuse(&self, is_refusing: bool) {
+        self.is_refusing.store(is_refusing, Ordering::Relaxed);
+        if is_refusing {
+            lock(&self.links).iter().for_each(|link| link.close());
+        }
+    }
+
     /// Delays every message that runs SQL with `part` in it.
     pub fn delay(&self, part: &str, by: Duration) {
         lock(&self.orders.delays).push((part.to_owned(), by));
@@ -81,8 +98,11 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.is_stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the thread that accepts, which then gives the port back.
         TcpStream::connect(self.address).ok();
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().ok();
+        }
     }
 }
 
