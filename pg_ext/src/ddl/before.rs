@@ -8,6 +8,7 @@ use super::step::Step;
 use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
+use crate::recovery;
 use crate::report::Report;
 
 /// Decides how a utility statement runs.
@@ -35,7 +36,7 @@ pub unsafe fn before_utility(
             NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
             NodeTag::T_TransactionStmt => {
                 if at_top && is_node_session() {
-                    end_of_transaction(statement.cast());
+                    end_of_transaction(statement.cast())?;
                 }
                 Ok(Step::Pass)
             }
@@ -103,13 +104,17 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     }
 }
 
-unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) {
+unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {
     use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT, TRANS_STMT_PREPARE};
     // SAFETY: the caller's; IsTransactionBlock reads backend state.
     unsafe {
         let ends = matches!((*statement).kind, TRANS_STMT_COMMIT | TRANS_STMT_PREPARE);
         if ends && pg_sys::IsTransactionBlock() {
             node_session::finish_as_user();
+            if (*statement).kind == TRANS_STMT_PREPARE {
+                recovery::record_part(&text((*statement).gid))?;
+            }
         }
     }
+    Ok(())
 }
