@@ -10,6 +10,7 @@ use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
+use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
 use crate::node_session::NODE_ROLE;
@@ -66,6 +67,11 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
+    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+        deadlock::coordinate(node);
+        fdw::session::default_opening_statements()
+    }
+
     fn gid(&self, xid: u64, participant: u32) -> String {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
         Gid { coordinator, xid, participant }.to_string()
@@ -86,8 +92,12 @@ impl ClusterMap for Catalogs {
         let identity = membership::my_identity().ok()?;
         let system_identifier = registry().ok()?.member(node)?.system_identifier;
         Some(format!(
-            "SELECT shardman.check_member('{}', {node}, {})",
-            identity.cluster_id, system_identifier.0 as i64
+            "SELECT shardman.check_member('{}', {node}, {}), shardman.serve({}, {}, {})",
+            identity.cluster_id,
+            system_identifier.0 as i64,
+            identity.node_id,
+            deadlock::my_pid(),
+            deadlock::my_start(),
         ))
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{NodeReport, Process};
+use super::{NodeReport, Process, residue};
 use crate::NodeId;
 use crate::txn::{DistributedId, Gid};
+
+type Processes<'a> = HashMap<(NodeId, i32), &'a Process>;
 
 /// Whose lock it is that somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// A process of the node where the wait is.
-    Process(i32),
+    /// A process of the node where the wait is, in a local transaction of its.
+    Process(i32, u32),
     /// A transaction prepared there.
     Prepared(String),
 }
@@ -53,7 +55,7 @@ impl WaitGraph {
     /// not report is in the graph by its name alone.
     pub fn join(reports: &[NodeReport]) -> WaitGraph {
         let mut graph = WaitGraph::default();
-        let processes: HashMap<(NodeId, i32), &Process> = reports
+        let processes: Processes<'_> = reports
             .iter()
             .flat_map(|report| report.processes.iter().map(|p| ((report.node, p.pid), p)))
             .collect();
@@ -61,10 +63,10 @@ impl WaitGraph {
         for report in reports {
             for process in &report.processes {
                 let id = identity(report.node, process.pid);
-                if process.serves.is_some() {
-                    graph.distributed.insert(id);
-                } else {
+                if (id.node, id.pid) == (report.node, process.pid) {
                     graph.started.insert(id, process.started);
+                } else {
+                    graph.distributed.insert(id);
                 }
             }
         }
@@ -78,10 +80,11 @@ impl WaitGraph {
         for report in reports {
             for wait in &report.waits {
                 let waiter = identity(report.node, wait.pid);
-                let by_process = wait
-                    .blockers
-                    .iter()
-                    .map(|pid| (identity(report.node, *pid), Holder::Process(*pid)));
+                let by_process = wait.blockers.iter().map(|pid| {
+                    let transaction =
+                        processes.get(&(report.node, *pid)).map_or(0, |p| p.transaction);
+                    (identity(report.node, *pid), Holder::Process(*pid, transaction))
+                });
                 // Without a live coordinator a prepared transaction waits for
                 // nobody: it is recovery's.
                 let by_prepared = wait
@@ -143,9 +146,20 @@ impl WaitGraph {
 }
 
 /// The transaction that a process works for: its own, unless it serves another
-/// node's.
-fn whose(processes: &HashMap<(NodeId, i32), &Process>, node: NodeId, pid: i32) -> DistributedId {
+/// node's. A session whose coordinator has gone on to another transaction, and
+/// has not turned to this node in it, still has the former one's end to see.
+fn whose(processes: &Processes<'_>, node: NodeId, pid: i32) -> DistributedId {
     let process = processes.get(&(node, pid));
-    let served = process.and_then(|p| DistributedId::parse(p.serves.as_deref()?));
-    served.unwrap_or(DistributedId { node, pid, transaction: process.map_or(0, |p| p.transaction) })
+    let own = DistributedId { node, pid, transaction: process.map_or(0, |p| p.transaction) };
+    let Some(coordinator) = process.and_then(|p| p.serves) else { return own };
+    match processes.get(&(coordinator.node, coordinator.pid)) {
+        Some(there)
+            if there.backend_started == coordinator.started
+                && there.coordinates.contains(&residue(node)) =>
+        {
+            let (node, pid) = (coordinator.node, coordinator.pid);
+            DistributedId { node, pid, transaction: there.transaction }
+        }
+        _ => own,
+    }
 }

@@ -13,5 +13,5 @@ mod report;
 mod search;
 
 pub use graph::{Edge, Holder, WaitGraph};
-pub use report::{NodeReport, Process, Wait};
+pub use report::{Coordinator, NodeReport, Process, Wait, residue};
 pub use search::Deadlock;

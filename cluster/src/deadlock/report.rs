@@ -24,11 +24,32 @@ pub struct Process {
     pub transaction: u32,
     /// When its transaction began, in microseconds; 0 if that is not known.
     pub started: i64,
+    /// When the backend itself was started, in microseconds.
+    pub backend_started: i64,
     /// Its transaction id, if it has one: the low 32 bits.
     pub xid: Option<u32>,
-    /// If another node opened this session: the distributed transaction that
-    /// it works for, as printed by [`DistributedId`](crate::txn::DistributedId).
-    pub serves: Option<String>,
+    /// The nodes that its transaction has turned to, see [`residue`].
+    pub coordinates: Vec<u32>,
+    /// If another node opened this session: for whom.
+    pub serves: Option<Coordinator>,
+}
+
+/// The backend that opened a session on another node, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Coordinator {
+    /// Its node.
+    pub node: NodeId,
+    /// Its process id.
+    pub pid: i32,
+    /// When it was started, in microseconds: tells it from later processes of
+    /// that id.
+    pub started: i64,
+}
+
+/// The number that a node is noted by where there is room for 256 only: a rare
+/// mistake makes one look closer.
+pub fn residue(node: NodeId) -> u32 {
+    node.0 % 256
 }
 
 /// A lock request that waits.

@@ -58,10 +58,9 @@ impl Deadlock {
     /// so ends it by itself.
     fn is_one_servers_own(&self) -> bool {
         let next = self.edges.iter().cycle().skip(1);
-        self.edges
-            .iter()
-            .zip(next)
-            .all(|(edge, next)| edge.at == next.at && edge.holder == Holder::Process(next.pid))
+        self.edges.iter().zip(next).all(|(edge, next)| {
+            edge.at == next.at && matches!(edge.holder, Holder::Process(pid, _) if pid == next.pid)
+        })
     }
 }
 

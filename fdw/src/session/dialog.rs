@@ -2,7 +2,9 @@
 //! talking to a server that is not a member yet.
 
 use std::rc::Rc;
+use std::time::Instant;
 
+use super::exchange::collect_until;
 use super::opening::{self, Login};
 use super::{Slot, Target, collect};
 use crate::backend::check_for_interrupts;
@@ -33,6 +35,24 @@ impl Dialog {
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
         let ticket = self.slot.lease()?.simple(sql)?;
         Ok(collect(&self.slot, ticket, sql)?.rows.to_text())
+    }
+}
+
+impl Dialog {
+    /// Sends one or more statements without waiting for the answer.
+    pub fn send(&self, sql: &str) -> Result<u64, Error> {
+        self.slot.lease()?.simple(sql)
+    }
+
+    /// The answer to what was sent, as [`Dialog::query`] returns it. Deaf to
+    /// cancel; past the deadline the connection is of no more use.
+    pub fn receive(
+        &self,
+        ticket: u64,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        Ok(collect_until(&self.slot, ticket, sql, deadline)?.rows.to_text())
     }
 }
 

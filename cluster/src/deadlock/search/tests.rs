@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::deadlock::{NodeReport, Process, Wait};
+use crate::deadlock::{Coordinator, NodeReport, Process, Wait};
 
 /// A cluster drawn by hand: transaction `t` is coordinated by process 100 + t
 /// of its node, and process 200 + t serves it on every other.
@@ -43,8 +43,12 @@ impl Stage {
         if node == self.homes[t] {
             return 100 + t as i32;
         }
-        let serves = Some(self.id(t).to_string());
+        let home = self.homes[t];
+        let serves = Some(Coordinator { node: NodeId(home), pid: 100 + t as i32, started: 3 });
         self.add(node, Process { serves, ..process(200 + t as i32) });
+        let processes = &mut self.reports.get_mut(&home).expect("a node").processes;
+        let coordinator = processes.iter_mut().find(|p| p.pid == 100 + t as i32);
+        coordinator.expect("the coordinator").coordinates.push(node);
         200 + t as i32
     }
 
@@ -64,7 +68,15 @@ impl Stage {
 }
 
 fn process(pid: i32) -> Process {
-    Process { pid, transaction: 7, started: 0, xid: None, serves: None }
+    Process {
+        pid,
+        transaction: 7,
+        started: 0,
+        backend_started: 3,
+        xid: None,
+        coordinates: vec![],
+        serves: None,
+    }
 }
 
 fn wait_of(pid: i32, blocker: i32) -> Wait {
@@ -162,14 +174,23 @@ fn a_wait_that_began_anew_does_not_stand() {
 }
 
 #[test]
-fn a_session_of_an_earlier_transaction_is_not_the_coordinators_present_one() {
-    // Process 201 still holds a lock of 101's last transaction, about to go.
+fn what_a_session_still_holds_of_an_earlier_transaction_is_not_the_present_ones() {
+    // Process 201 holds locks for a transaction of 101 that is over there.
     let mut stage = Stage::new(2, &[1, 2]);
     stage.wait(1, 0, 1);
     stage.wait(2, 1, 0);
     assert_eq!(stage.victims().len(), 1);
-    stage.reports.get_mut(&2).expect("node 2").processes[0].transaction = 8;
+    coordinator_of(&mut stage).coordinates.clear();
     assert_eq!(stage.victims(), []);
+    coordinator_of(&mut stage).coordinates.push(1);
+    assert_eq!(stage.victims().len(), 1);
+    // Or for an earlier process of that number.
+    coordinator_of(&mut stage).backend_started = 4;
+    assert_eq!(stage.victims(), []);
+}
+
+fn coordinator_of(stage: &mut Stage) -> &mut Process {
+    &mut stage.reports.get_mut(&2).expect("node 2").processes[0]
 }
 
 /// Nodes, homes, and waits (node, waiter, blocker).
