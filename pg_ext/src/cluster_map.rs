@@ -13,12 +13,23 @@ use crate::catalog::registry;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
-use crate::node_session::NODE_ROLE;
+use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
+
+/// A session that works for another node opens none itself: what it did there
+/// would be a transaction of its own, which neither sees what the distributed
+/// transaction has done nor ends with it, and would wait for its locks.
+fn reach_from_a_participant(node: NodeId) -> Refusal {
+    Refusal::not_supported(format!(
+        "cannot reach node {node} from a function that another node's statement runs here"
+    ))
+    .with_detail("A function in a constraint, index, generated column or trigger runs on the node of the row.")
+    .with_hint("Let the function use only tables of which the rows are on that node, or call it in a statement of its own.")
+}
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
@@ -40,6 +51,9 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
+        if is_node_session() {
+            return Err(reach_from_a_participant(node));
+        }
         let identity = membership::my_identity().map_err(Refusal::from)?;
         let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
