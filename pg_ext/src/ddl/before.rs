@@ -1,7 +1,7 @@
 //! Which utility statements concern us.
 #![allow(unsafe_code)]
 
-use cluster::sharding::NodeCommand;
+use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
 use pgrx::prelude::*;
 
 use super::step::Step;
@@ -41,6 +41,9 @@ pub unsafe fn before_utility(
             NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
             NodeTag::T_IndexStmt => create_index::before(statement.cast()),
             NodeTag::T_DropStmt => drop::before(statement.cast()),
+            NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
+                Ok(Step::ReceiveRows)
+            }
             _ => fences::check(statement).map(|()| Step::Pass),
         }
     }
@@ -76,6 +79,21 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
             _ => return Ok(Step::Pass),
         }
         Ok(Step::Done)
+    }
+}
+
+/// Whether another node sends rows for a leaf of this one. The leaf's name says
+/// in which schema it is: nothing else can be found under it.
+unsafe fn is_rows_for_leaf(statement: *mut pg_sys::CopyStmt) -> bool {
+    // SAFETY: the caller's valid statement.
+    unsafe {
+        let relation = (*statement).relation;
+        (*statement).is_from
+            && (*statement).filename.is_null()
+            && (*statement).whereClause.is_null()
+            && !relation.is_null()
+            && text((*relation).schemaname) == LEAF_SCHEMA
+            && is_node_session()
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// Rows of another node for a leaf: see `hooks::copy`.
+    ReceiveRows,
     /// PostgreSQL runs the statement, then we finish.
     Run {
         /// A rewritten copy; null for the statement as it is.

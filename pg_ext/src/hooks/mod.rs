@@ -10,6 +10,7 @@
 //! callbacks, not across a live RefCell borrow.
 
 mod analyze;
+mod copy;
 mod drop_guard;
 mod partial_state;
 mod planner;

@@ -7,6 +7,7 @@ use std::ptr;
 use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use super::copy;
 use crate::ddl::{self, Finish, Step};
 
 /// The hook that was there before us.
@@ -35,6 +36,8 @@ struct Decision {
     statement: *mut pg_sys::PlannedStmt,
     /// Whether it is the caller's own tree.
     is_original: bool,
+    /// It is a COPY into a leaf from another node.
+    receives_rows: bool,
     /// What to do afterwards; null for nothing. Freed with its memory context.
     finish: *mut Finish,
 }
@@ -63,7 +66,9 @@ unsafe extern "C-unwind" fn process_utility(
     // only, so an error may jump over it.
     unsafe {
         let decision = before(pstmt, context);
-        if !decision.statement.is_null() {
+        if decision.receives_rows {
+            copy::receive((*pstmt).utilityStmt.cast(), query_string, completion);
+        } else if !decision.statement.is_null() {
             let read_only = read_only_tree && decision.is_original;
             let next = match PREVIOUS {
                 Some(previous) => previous,
@@ -94,12 +99,18 @@ unsafe fn before(
     pstmt: *mut pg_sys::PlannedStmt,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
-    let untouched = Decision { statement: pstmt, is_original: true, finish: ptr::null_mut() };
+    let untouched = Decision {
+        statement: pstmt,
+        is_original: true,
+        receives_rows: false,
+        finish: ptr::null_mut(),
+    };
     let decide = || {
         // SAFETY: pstmt is a valid utility statement for the duration of the call.
         let step = unsafe { ddl::before_utility(pstmt, context) }?;
         Ok(match step {
             Step::Pass => untouched,
+            Step::ReceiveRows => Decision { receives_rows: true, ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();
@@ -107,7 +118,7 @@ unsafe fn before(
                 let finish = finish.map_or(ptr::null_mut(), |finish| {
                     PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish)
                 });
-                Decision { statement, is_original, finish }
+                Decision { statement, is_original, finish, ..untouched }
             }
         })
     };
