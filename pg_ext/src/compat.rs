@@ -69,3 +69,29 @@ pub unsafe fn note_inserted_columns(
         }
     }
 }
+
+/// TRUNCATE of open relations that are locked, as the current user, who is not
+/// asked for rights. From 16 on it takes whether to run as the owner (not). A
+/// plain-old frame.
+///
+/// # Safety
+/// Lists as PostgreSQL's own TRUNCATE makes them.
+pub unsafe fn truncate(
+    relations: *mut pg_sys::List,
+    oids: *mut pg_sys::List,
+    logged: *mut pg_sys::List,
+    behavior: pg_sys::DropBehavior::Type,
+    restarts_sequences: bool,
+) {
+    unsafe extern "C-unwind" {
+        fn ExecuteTruncateGuts(
+            relations: *mut pg_sys::List,
+            oids: *mut pg_sys::List,
+            logged: *mut pg_sys::List,
+            behavior: pg_sys::DropBehavior::Type,
+            restarts_sequences: bool,
+        );
+    }
+    // SAFETY: the caller's.
+    unsafe { ExecuteTruncateGuts(relations, oids, logged, behavior, restarts_sequences) }
+}

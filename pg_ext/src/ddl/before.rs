@@ -4,7 +4,7 @@
 use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
 use pgrx::prelude::*;
 
-use super::step::Step;
+use super::step::{Received, Step};
 use super::{OwnWork, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -42,7 +42,10 @@ pub unsafe fn before_utility(
             NodeTag::T_IndexStmt => create_index::before(statement.cast()),
             NodeTag::T_DropStmt => drop::before(statement.cast()),
             NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
-                Ok(Step::ReceiveRows)
+                Ok(Step::Receive(Received::Copy))
+            }
+            NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
+                Ok(Step::Receive(Received::Truncate))
             }
             _ => fences::check(statement).map(|()| Step::Pass),
         }
@@ -82,19 +85,31 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     }
 }
 
-/// Whether another node sends rows for a leaf of this one. The leaf's name says
-/// in which schema it is: nothing else can be found under it.
+/// Whether another node sends rows for a leaf of this one.
 unsafe fn is_rows_for_leaf(statement: *mut pg_sys::CopyStmt) -> bool {
     // SAFETY: the caller's valid statement.
     unsafe {
-        let relation = (*statement).relation;
         (*statement).is_from
             && (*statement).filename.is_null()
             && (*statement).whereClause.is_null()
-            && !relation.is_null()
-            && text((*relation).schemaname) == LEAF_SCHEMA
+            && names_leaf((*statement).relation)
             && is_node_session()
     }
+}
+
+/// Whether another node empties leaves of this one.
+unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
+    // SAFETY: the caller's valid statement: a list of RangeVar.
+    unsafe {
+        elements::<pg_sys::RangeVar>((*statement).relations).all(|range| names_leaf(range))
+            && is_node_session()
+    }
+}
+
+/// Whether a name is of a real leaf: nothing else is found under its schema.
+unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
+    // SAFETY: the caller's: null or valid.
+    unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
 }
 
 unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) {

@@ -14,6 +14,7 @@ mod copy;
 mod drop_guard;
 mod partial_state;
 mod planner;
+mod truncate;
 mod utility;
 
 /// Installs all hooks. Called once, at load.

@@ -7,8 +7,8 @@ use std::ptr;
 use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::copy;
-use crate::ddl::{self, Finish, Step};
+use super::{copy, truncate};
+use crate::ddl::{self, Finish, Received, Step};
 
 /// The hook that was there before us.
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
@@ -36,8 +36,8 @@ struct Decision {
     statement: *mut pg_sys::PlannedStmt,
     /// Whether it is the caller's own tree.
     is_original: bool,
-    /// It is a COPY into a leaf from another node.
-    receives_rows: bool,
+    /// It is another node's, on leaves.
+    received: Option<Received>,
     /// What to do afterwards; null for nothing. Freed with its memory context.
     finish: *mut Finish,
 }
@@ -66,8 +66,12 @@ unsafe extern "C-unwind" fn process_utility(
     // only, so an error may jump over it.
     unsafe {
         let decision = before(pstmt, context);
-        if decision.receives_rows {
-            copy::receive((*pstmt).utilityStmt.cast(), query_string, completion);
+        if let Some(received) = decision.received {
+            let statement = (*pstmt).utilityStmt;
+            match received {
+                Received::Copy => copy::receive(statement.cast(), query_string, completion),
+                Received::Truncate => truncate::receive(statement.cast(), completion),
+            }
         } else if !decision.statement.is_null() {
             let read_only = read_only_tree && decision.is_original;
             let next = match PREVIOUS {
@@ -99,18 +103,14 @@ unsafe fn before(
     pstmt: *mut pg_sys::PlannedStmt,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
-    let untouched = Decision {
-        statement: pstmt,
-        is_original: true,
-        receives_rows: false,
-        finish: ptr::null_mut(),
-    };
+    let untouched =
+        Decision { statement: pstmt, is_original: true, received: None, finish: ptr::null_mut() };
     let decide = || {
         // SAFETY: pstmt is a valid utility statement for the duration of the call.
         let step = unsafe { ddl::before_utility(pstmt, context) }?;
         Ok(match step {
             Step::Pass => untouched,
-            Step::ReceiveRows => Decision { receives_rows: true, ..untouched },
+            Step::Receive(received) => Decision { received: Some(received), ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();
