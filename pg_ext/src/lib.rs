@@ -59,6 +59,7 @@ pub extern "C-unwind" fn _PG_init() {
     node_session::init();
     fdw::register(&cluster_map::Catalogs);
     fdw::init();
+    fdw::router::init();
     hooks::install();
     worker::register();
     recovery::register();

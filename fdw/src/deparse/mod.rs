@@ -9,6 +9,7 @@ mod query;
 mod select;
 
 pub use direct::{Direct, direct_statement};
+pub use leaf_schema::at_owner;
 pub use modify::{delete_statement, insert_statement, truncate_statement, update_statement};
 pub use parameters::Parameters;
 pub use query::{RemoteQuery, query_statement, state_function};

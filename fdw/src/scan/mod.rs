@@ -19,10 +19,11 @@ mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
 pub use callbacks::{begin, end, iterate, rescan};
+pub use evaluated::Evaluated;
 pub use join::get_join_paths;
 pub use path::get_paths;
 pub use plan::get_plan;
 pub use private::ScanPrivate;
 pub use relation::get_rel_size;
-pub use state::ScanState;
+pub use state::{Effects, ScanState};
 pub use upper::get_upper_paths;
