@@ -43,6 +43,7 @@ fn run(cases: &[(Boundary, Fault)]) -> anyhow::Result<()> {
             }
         }
     }
+    stage.check_that_decisions_are_forgotten()?;
     anyhow::ensure!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     Ok(())
 }
