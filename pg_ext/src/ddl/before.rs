@@ -5,7 +5,7 @@ use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
 use super::step::Step;
-use super::{OwnWork, create_index, create_table, drop, fences, receive};
+use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
@@ -14,9 +14,10 @@ use crate::report::Report;
 /// Decides how a utility statement runs.
 ///
 /// # Safety
-/// `pstmt` is a valid utility statement.
+/// `pstmt` is a valid utility statement of `query`, NUL-terminated.
 pub unsafe fn before_utility(
     pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
     use pg_sys::NodeTag;
@@ -39,11 +40,34 @@ pub unsafe fn before_utility(
                 }
                 Ok(Step::Pass)
             }
-            NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
-            NodeTag::T_IndexStmt => create_index::before(statement.cast()),
-            NodeTag::T_DropStmt => drop::before(statement.cast()),
-            _ => fences::check(statement).map(|()| Step::Pass),
+            NodeTag::T_CreateStmt => {
+                or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_IndexStmt => {
+                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            _ => {
+                fences::check(statement)?;
+                carry::before(pstmt, query, context)
+            }
         }
+    }
+}
+
+/// What another part has not taken may have to reach every node as it stands.
+///
+/// SAFETY: as for `before_utility`.
+unsafe fn or_carry(
+    step: Step,
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    match step {
+        // SAFETY: the caller's.
+        Step::Pass => unsafe { carry::before(pstmt, query, context) },
+        taken => Ok(taken),
     }
 }
 
