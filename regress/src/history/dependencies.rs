@@ -31,10 +31,12 @@ impl Dependencies {
                 dependencies.add(pair[0], pair[1], Kind::Write);
             }
         }
-        for ((reader, key), list) in &lists.read {
-            if let Some(writer) = list.last().and_then(|value| lists.writer.get(value)) {
+        for (reader, value) in &lists.sources {
+            if let Some(writer) = lists.writer.get(value) {
                 dependencies.add(*writer, *reader, Kind::Read);
             }
+        }
+        for ((reader, key), list) in &lists.read {
             // The first that came after what was read, and is not the reader's own.
             let order = lists.order.get(key).map_or(&[][..], Vec::as_slice);
             let later = order.get(list.len()..).unwrap_or_default();

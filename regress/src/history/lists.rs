@@ -12,9 +12,11 @@ pub struct Lists {
     pub writer: HashMap<u64, usize>,
     /// Of each transaction and key the values that it appended, in order.
     pub appended: HashMap<(usize, u32), Vec<u64>>,
-    /// Of each transaction that is not rolled back, and key, the list that was
-    /// there before its own appends.
+    /// Of each committed transaction and key the first list that it read,
+    /// without its own appends.
     pub read: HashMap<(usize, u32), Vec<u64>>,
+    /// Every reader with the last value of others that it read in a list.
+    pub sources: Vec<(usize, u64)>,
     /// What is wrong already.
     pub anomalies: Vec<Anomaly>,
 }
@@ -28,6 +30,7 @@ impl Lists {
             writer: HashMap::new(),
             appended: HashMap::new(),
             read: HashMap::new(),
+            sources: Vec::new(),
             anomalies: Vec::new(),
         };
         for (id, transaction) in history.iter().enumerate() {
@@ -59,6 +62,7 @@ impl Lists {
                     };
                     self.judge_values(id, *key, before, history);
                     self.take_order(*key, list);
+                    self.sources.extend(before.last().map(|value| (id, *value)));
                     self.read.entry((id, *key)).or_insert_with(|| before.to_vec());
                 }
             }
