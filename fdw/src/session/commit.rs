@@ -21,7 +21,7 @@ use super::session::Ending;
 use super::slot::Slot;
 use super::subtransaction::quiesce;
 use crate::backend::quote_literal;
-use crate::cluster_map::{self, PreparedParticipant};
+use crate::cluster_map::{self, Ended, PreparedParticipant};
 use crate::error::{Error, Report, SqlState, emit};
 
 /// The one participant's COMMIT: past this its outcome is unknown.
@@ -121,6 +121,7 @@ fn commit_in_one_phase(slot: &Rc<Slot>) -> Result<(), Error> {
     if reply.tag.as_deref() != Some("COMMIT") {
         return Err(not_ended(&session.name, sql));
     }
+    cluster_map::note_end(Ended::OnePhase);
     session.forget_transaction();
     Ok(())
 }
@@ -216,6 +217,9 @@ pub fn after_commit() -> Result<(), Error> {
         }
     }
     let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
+    if !sent.is_empty() {
+        cluster_map::note_end(Ended::TwoPhase);
+    }
     for (slot, ticket, sql, gid) in sent {
         let outcome = collect_until(&slot, ticket, &sql, deadline);
         let mut session = slot.lease()?;
@@ -260,7 +264,11 @@ pub fn after_abort() -> Result<(), Error> {
     let mut sent = Vec::new();
     // All sessions together: the first one's grace is the others' too.
     let patience = Instant::now() + ABORT_GRACE;
-    for slot in participants() {
+    let participants = participants();
+    if !participants.is_empty() {
+        cluster_map::note_end(Ended::Aborted);
+    }
+    for slot in participants {
         quiesce(&slot, patience)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 
 use crate::catalog::{ActingAs, Member, catalog, read_latest, registry};
+use crate::counters::note_recovered;
 use crate::membership::{Dialog, my_identity_if_any};
 use crate::report::Report;
 
@@ -89,7 +90,10 @@ pub fn run(sessions: &mut Sessions) -> Result<Tally, Report> {
             }
         };
         match finish(sessions, found, verb) {
-            Ok(()) => tally.finished += 1,
+            Ok(()) => {
+                tally.finished += 1;
+                note_recovered(1);
+            }
             Err(report) => tally.troubles.push(format!(
                 "could not finish transaction \"{}\" on node {}: {}",
                 found.gid, found.node, report.message
