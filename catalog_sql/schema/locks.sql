@@ -149,7 +149,7 @@ CREATE VIEW shardman.dist_transactions AS
              SELECT pg_catalog.array_agg(t.gid ORDER BY t.gid) AS gids
              FROM answer AS o, pg_catalog.jsonb_array_elements_text(o.answer->'prepared') AS t(gid)
              WHERE pg_catalog.split_part(t.gid, '_', 2) = a.node_id::text
-               AND pg_catalog.split_part(t.gid, '_', 3)::numeric % 4294967296 = c.xid) AS g
+               AND pg_catalog.split_part(t.gid, '_', 4)::numeric % 4294967296 = c.xid) AS g
     -- A session keeps its place while it is in any transaction; those of other nodes say who is in one now.
     WHERE p.participants IS NOT NULL OR g.gids IS NOT NULL;
 COMMENT ON VIEW shardman.dist_transactions IS 'running transactions that use other nodes, of all nodes: coordinator and its process, user, start, state, the nodes that take part, and what is prepared';

@@ -29,10 +29,10 @@ pub fn note_end(how: Ended) {
     }
 }
 
-/// Counts participants that recovery has finished for this node.
-pub fn note_recovered(participants: i64) {
+/// Counts a participant that recovery has finished.
+pub fn note_recovered() {
     if let Some(counters) = counters() {
-        counters.recovered.fetch_add(participants.unsigned_abs(), Ordering::Relaxed);
+        counters.recovered.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -72,10 +72,11 @@ impl WaitGraph {
         }
         let prepared_by = |text: &str| {
             let gid = Gid::parse(text)?;
-            let coordinator = reports.iter().find(|report| report.node == gid.coordinator)?;
-            let low = gid.xid as u32;
+            let coordinator =
+                reports.iter().find(|report| report.node == gid.transaction.coordinator)?;
+            let low = gid.transaction.xid as u32;
             let process = coordinator.processes.iter().find(|p| p.xid == Some(low))?;
-            Some(identity(gid.coordinator, process.pid))
+            Some(identity(gid.transaction.coordinator, process.pid))
         };
         for report in reports {
             for wait in &report.waits {

@@ -4,7 +4,13 @@
 mod distributed_id;
 mod gid;
 mod recovery;
+mod settled;
+mod termination;
 
 pub use distributed_id::DistributedId;
-pub use gid::Gid;
-pub use recovery::{CoordinatorRecord, LocalOutcome, Verdict, decide, is_settled};
+pub use gid::{Gid, Life, TransactionName};
+pub use recovery::{
+    CoordinatorRecord, CoordinatorState, LocalOutcome, Verdict, decide, local_outcome,
+};
+pub use settled::Listing;
+pub use termination::{Answer, decide_without_coordinator};

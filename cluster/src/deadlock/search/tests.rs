@@ -154,7 +154,7 @@ fn a_prepared_transaction_is_its_coordinators() {
     stage.wait(1, 0, 1);
     let pid = stage.process_of(1, 2);
     let mut wait = wait_of(pid, 0);
-    (wait.blockers, wait.prepared) = (vec![], vec![format!("sc_1_{}_0", (9u64 << 32) + 77)]);
+    (wait.blockers, wait.prepared) = (vec![], vec![format!("sc_1_5_{}_0_2", (9u64 << 32) + 77)]);
     stage.reports.get_mut(&2).expect("node 2").waits.push(wait);
     assert_eq!(stage.victims(), [stage.id(1)]);
     // Its coordinator is in another transaction now.
