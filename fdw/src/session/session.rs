@@ -49,6 +49,8 @@ pub enum Ending {
     PrepareSent(String),
     /// Prepared.
     Prepared(String),
+    /// To be committed after the local commit: see [`Session::may_commit_late`].
+    Late,
 }
 
 /// A remote session. All methods only append to the output or look at what has
@@ -224,6 +226,12 @@ impl Session {
     /// session is used again.
     pub fn may_commit_unheard(&self) -> bool {
         self.node.is_some() && !self.wrote && !self.holds && !self.connection.is_busy()
+    }
+
+    /// Whether the remote transaction may be committed when the local one has
+    /// been: nothing was written on that node, but rows may be locked.
+    pub fn may_commit_late(&self) -> bool {
+        self.node.is_some() && !self.wrote && self.holds
     }
 
     /// Sends COMMIT and forgets the remote transaction.
