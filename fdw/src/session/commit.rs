@@ -229,7 +229,7 @@ pub fn after_abort() -> Result<(), Error> {
     // All sessions together: the first one's grace is the others' too.
     let patience = Instant::now() + ABORT_GRACE;
     for slot in participants() {
-        quiesce(&slot, patience)?;
+        quiesce(&slot, patience, None)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
         // A PREPARE whose answer was not waited for has been answered by now,
