@@ -81,11 +81,7 @@ pub fn after_abort() -> Result<(), Error> {
 /// A session that still does not answer is given up. Requests before `outer`
 /// are not to be cancelled: they have as long as a rollback has, and patience
 /// starts anew after them.
-pub fn quiesce(
-    slot: &Rc<Slot>,
-    patience: Instant,
-    outer: Option<Ticket>,
-) -> Result<(), Error> {
+pub fn quiesce(slot: &Rc<Slot>, patience: Instant, outer: Option<Ticket>) -> Result<(), Error> {
     let mut session = slot.lease()?;
     if !session.connection.is_busy() || session.connection.lost().is_some() {
         return Ok(());
