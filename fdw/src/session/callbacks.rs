@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
 
-use super::{commit, idle, registry, subtransaction};
+use super::{commit, definitions, idle, registry, subtransaction};
 use crate::error::{Refusal, callback, emit, quietly};
 
 /// Registers the callbacks; once, at load.
@@ -17,6 +17,7 @@ pub fn init() {
         pg_sys::RegisterXactCallback(Some(at_transaction), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(at_subtransaction), std::ptr::null_mut());
     }
+    definitions::init();
 }
 
 /// Says good-bye to all servers when this process ends; once, with the first

@@ -4,6 +4,7 @@
 mod api;
 mod callbacks;
 mod commit;
+mod definitions;
 mod dialog;
 mod exchange;
 mod flight;
@@ -20,6 +21,7 @@ mod target;
 
 pub use api::{OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions};
 pub use callbacks::init;
+pub(crate) use definitions::note as note_relations;
 pub use dialog::Dialog;
 pub(crate) use exchange::{collect, forget_portal};
 pub(crate) use flight::is_whole_transaction;
