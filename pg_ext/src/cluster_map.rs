@@ -9,7 +9,7 @@ use cluster::txn::Gid;
 use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
-use crate::catalog::registry;
+use crate::catalog::{loaded_registry, registry};
 use crate::lists::text;
 use crate::membership::{self, Address};
 use crate::node_session::NODE_ROLE;
@@ -21,6 +21,9 @@ pub struct Catalogs;
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
+        if let Some(node) = loaded_registry().and_then(|registry| registry.foreign_leaf(relid)) {
+            return Ok(Some(node));
+        }
         // SAFETY: syscache look-ups in a transaction; palloc'd names or null.
         let (schema, name) = unsafe {
             let namespace = pg_sys::get_rel_namespace(relid);
@@ -35,7 +38,20 @@ impl ClusterMap for Catalogs {
             let placement = registry.placement(table.group_id)?;
             placement.get(usize::from(leaf.partition.0)).copied()
         });
+        if let Some(node) = node {
+            registry.note_foreign_leaf(relid, node);
+        }
         Ok(node)
+    }
+
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        if let Some(known) = registry.generation(node) {
+            return Ok(known);
+        }
+        let generation = self.endpoint(node)?.generation;
+        registry.note_generation(node, generation);
+        Ok(generation)
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {

@@ -73,8 +73,7 @@ impl ModifyState {
 
     fn await_batch(&mut self) -> Result<(), Error> {
         let Some(sent) = self.in_flight.take() else { return Ok(()) };
-        let text = sent.statement.text();
-        session::collect(&self.slot, sent.ticket, &text)?;
+        session::collect(&self.slot, sent.ticket, &sent.statement)?;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::deparse::{delete_statement, insert_statement, update_statement};
 use crate::error::Error;
 use crate::options;
 use crate::placement::{Placement, RemoteRelation};
-use crate::session::{self, Request, Slot, Statement};
+use crate::session::{self, Errand, Request, Slot, Statement};
 use crate::transport::{Reply, Ticket};
 use crate::types::{EncodingGuard, Format, ParameterWriter, TransmissionModes};
 
@@ -239,10 +239,9 @@ impl ModifyState {
         } else {
             self.statement(rows, false)
         };
-        self.slot.enter()?.wrote = true;
         let request =
             Request { statement: &statement, parameters: &self.wire, portal: "", max_rows: 0 };
-        let sent = self.slot.send(&request);
+        let sent = self.slot.send_write(&request);
         self.wire.clear();
         Ok((sent?, statement))
     }
@@ -258,13 +257,13 @@ impl ModifyState {
                 portal: "",
                 max_rows: 0,
             };
-            if let Some(reply) = self.slot.send_and_commit(&request)? {
+            if let Some(reply) = self.slot.run_alone(&request, Errand::Write)? {
                 self.wire.clear();
                 return Ok(reply);
             }
         }
         let (ticket, statement) = self.send(rows)?;
-        session::collect(&self.slot, ticket, &statement.text())
+        session::collect(&self.slot, ticket, &statement)
     }
 }
 

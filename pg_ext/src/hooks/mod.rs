@@ -12,6 +12,7 @@
 mod analyze;
 mod drop_guard;
 mod partial_state;
+mod partitionwise;
 mod planner;
 mod utility;
 
@@ -19,6 +20,7 @@ mod utility;
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    partitionwise::init();
     planner::install();
     utility::install();
 }
