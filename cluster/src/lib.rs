@@ -4,6 +4,7 @@
 //! decision of the cluster is a unit test that runs in microseconds.
 #![forbid(unsafe_code)]
 
+pub mod ddl;
 mod digits;
 mod identity;
 mod ids;

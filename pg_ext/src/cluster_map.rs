@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
-use cluster::txn::Gid;
+use cluster::txn::{Gid, TransactionName};
 use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
@@ -82,18 +82,20 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
-    fn gid(&self, xid: u64, participant: u32) -> String {
+    fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
-        Gid { coordinator, xid, participant }.to_string()
+        let transaction = TransactionName { coordinator, life: recovery::present_life(), xid };
+        let nodes: Vec<_> = participants.iter().flatten().copied().collect();
+        Gid::new(transaction, number, &nodes).to_string()
     }
 
     fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
-        let xid = participants.first().and_then(|first| Gid::parse(&first.gid));
+        let gid = participants.first().and_then(|first| Gid::parse(&first.gid));
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();
-        match xid {
+        match gid {
             // Servers that a user created by hand are not recovered.
-            Some(gid) if !nodes.is_empty() => Ok(recovery::record_decision(gid.xid, &nodes)?),
+            Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
     }

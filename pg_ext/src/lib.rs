@@ -61,7 +61,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::init();
     hooks::install();
     worker::register();
-    recovery::register();
+    recovery::init();
 }
 
 #[allow(unsafe_code)]

@@ -3,6 +3,12 @@
 
 mod gid;
 mod recovery;
+mod settled;
+mod termination;
 
-pub use gid::Gid;
-pub use recovery::{CoordinatorRecord, LocalOutcome, Verdict, decide, is_settled};
+pub use gid::{Gid, Life, TransactionName};
+pub use recovery::{
+    CoordinatorRecord, CoordinatorState, LocalOutcome, Verdict, decide, local_outcome,
+};
+pub use settled::Listing;
+pub use termination::{Answer, decide_without_coordinator};
