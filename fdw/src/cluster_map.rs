@@ -2,6 +2,7 @@
 //! reached, and what a session there must say first. Values only; the cdylib
 //! implements it over the shard map, tests over a setting.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use cluster::{Credential, NodeId, TableId};
@@ -85,12 +86,17 @@ pub trait ClusterMap: Sync {
     }
 
     /// What rides in front of a statement so that it runs as the right user
-    /// with the right search path, as SQL commands without a trailing
-    /// semicolon. Sent when the text differs from what that session was last
-    /// told, and again after any error or transaction end.
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    /// with the right search path, one SQL command. Sent when the text differs
+    /// from what that session was last told, and again after any error or
+    /// transaction end.
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         let _ = node;
-        crate::session::default_opening_statements()
+        crate::session::default_opening_statement()
+    }
+
+    /// The `generation` of [`ClusterMap::endpoint`], asked for each statement.
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        self.endpoint(node).map(|endpoint| endpoint.generation)
     }
 
     /// The identifier of part `n` of the local transaction `xid`, which has

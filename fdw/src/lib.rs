@@ -34,4 +34,4 @@ pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, q
 pub use handler::handler;
 pub use options::{OPTIONS, validate_options};
 pub use placement::Placement;
-pub use session::init;
+pub use session::{RESERVED as RESERVED_NAMES, init};

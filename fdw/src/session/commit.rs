@@ -99,7 +99,7 @@ fn send_to_all(slots: &[Rc<Slot>], sql: impl Fn(usize) -> String) -> Result<Sent
 
 fn finish_readers(sent: Sent) -> Result<(), Error> {
     for (slot, ticket, sql) in sent {
-        let tag = collect(&slot, ticket, &sql)?.tag;
+        let tag = collect(&slot, ticket, sql.as_str())?.tag;
         let mut session = slot.lease()?;
         if tag.as_deref() != Some("COMMIT") {
             return Err(not_ended(&session.name, &sql));
@@ -160,7 +160,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
         sent.push((ticket, sql));
     }
     for ((slot, (ticket, sql)), participant) in writers.iter().zip(sent).zip(&prepared) {
-        let outcome = collect(slot, ticket, &sql);
+        let outcome = collect(slot, ticket, sql.as_str());
         let mut session = slot.lease()?;
         match outcome {
             Ok(reply) if reply.tag.as_deref() == Some("PREPARE TRANSACTION") => {
@@ -181,7 +181,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn not_ended(node: &str, sql: &str) -> Error {
+fn not_ended(node: &str, sql: &str) -> Error {
     let command = sql.split_whitespace().next().unwrap_or(sql);
     crate::error::Refusal::new(
         SqlState::parse("40000").unwrap_or(SqlState::INTERNAL),

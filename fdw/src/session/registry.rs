@@ -55,14 +55,14 @@ fn needs_opening(slot: &Rc<Slot>) -> Result<Option<Destination>, Error> {
     {
         return session.check_usable().map(|()| None);
     }
-    let destination = opening::destination(slot.target)?;
+    let generation = opening::generation(slot.target)?;
     if let Some(mut session) = slot.try_lease()? {
-        if session.generation == destination.generation && session.connection.check_alive() {
+        if session.generation == generation && session.connection.check_alive() {
             return Ok(None);
         }
         session.discard();
     }
-    Ok(Some(destination))
+    opening::destination(slot.target).map(Some)
 }
 
 /// Notes that the running statement will need a session that is not there yet.
