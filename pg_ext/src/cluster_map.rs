@@ -3,9 +3,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
+use cluster::{NodeId, TableId};
 use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
@@ -49,6 +49,11 @@ impl ClusterMap for Catalogs {
             placement.get(usize::from(leaf.partition.0)).copied()
         });
         Ok(node)
+    }
+
+    fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {

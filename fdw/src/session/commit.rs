@@ -273,7 +273,7 @@ pub fn after_abort() -> Result<(), Error> {
         cluster_map::note_end(Ended::Aborted);
     }
     for slot in participants {
-        quiesce(&slot, patience)?;
+        quiesce(&slot, patience, None)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
         // A PREPARE whose answer was not waited for has been answered by now,
