@@ -22,13 +22,14 @@ mod import;
 mod modify;
 mod options;
 mod placement;
+pub mod router;
 mod scan;
 pub mod session;
 mod shippable;
 mod transport;
 mod types;
 
-pub use cluster_map::{ClusterMap, Endpoint, PreparedParticipant, register};
+pub use cluster_map::{ClusterMap, Ended, Endpoint, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
 pub use handler::handler;
 pub use options::{OPTIONS, validate_options};
