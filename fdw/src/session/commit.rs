@@ -71,6 +71,10 @@ pub fn before_commit() -> Result<(), Error> {
         // A reader's COMMIT may still fail there, and nothing is decided yet.
         finish_readers(reader_commits)?;
         end_of_writers(&writers, wrote_here)
+    } else if let ([only], false) = (&writers[..], wrote_here) {
+        commit_in_one_phase(only)?;
+        // It is committed: from here on nothing may fail, nor be cancelled.
+        let_readers_end(reader_commits)
     } else {
         let ended = end_of_writers(&writers, wrote_here);
         ended.and(finish_readers(reader_commits))
@@ -105,6 +109,22 @@ fn finish_readers(sent: Sent) -> Result<(), Error> {
             return Err(not_ended(&session.name, &sql));
         }
         session.forget_transaction();
+    }
+    Ok(())
+}
+
+/// Waits for the COMMIT of readers, deaf to interrupts. A failure is shown as a
+/// warning and costs the session.
+fn let_readers_end(sent: Sent) -> Result<(), Error> {
+    let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
+    for (slot, ticket, sql) in sent {
+        let outcome = collect_until(&slot, ticket, &sql, deadline);
+        let mut session = slot.lease()?;
+        session.forget_transaction();
+        if let Err(error) = outcome {
+            session.discard();
+            emit(&Report::from(error).as_warning());
+        }
     }
     Ok(())
 }
