@@ -81,7 +81,7 @@ fn a_kept_plan_locks_the_table_and_no_partition_that_it_does_not_read() -> anyho
         for statement in ["get", "put"] {
             one.run(&format!("EXECUTE {statement} ({id}); BEGIN; EXECUTE {statement} ({id})"))?;
             let locks = one.rows(
-                "SELECT relation::regclass FROM pg_locks
+                "SELECT DISTINCT relation::regclass FROM pg_locks
                  WHERE pid = pg_backend_pid() AND locktype = 'relation'
                    AND relation::regclass::text ~ '(^|\\.)(t|shard_\\d+_t_\\d+)$'",
             )?;

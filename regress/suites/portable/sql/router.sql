@@ -63,6 +63,12 @@ SELECT id, pos FROM ro JOIN ro_item USING (id) WHERE id = 2 ORDER BY pos DESC LI
 SELECT r.n, i.pos FROM ro r, ro_item i WHERE r.id = 3 AND i.id = 3 AND i.pos = r.n;
 SELECT r.n, i.pos FROM ro r, ro_item i WHERE r.id = 4 AND i.id = 5 ORDER BY pos;
 SELECT r.n, count(i.pos) FROM ro r LEFT JOIN ro_item i ON i.id = r.id AND i.pos > 9 WHERE r.id = 6 GROUP BY r.n;
+SELECT r.n, i.pos FROM ro r LEFT JOIN ro_item i ON i.id = r.id AND i.id = 5 WHERE r.n < 3 ORDER BY 1;
+SELECT r.n, i.pos FROM ro r LEFT JOIN ro_item i USING (id) WHERE i.id = 9 ORDER BY 2;
+SELECT r.n, i.pos FROM ro r RIGHT JOIN ro_item i ON r.id = i.id AND r.n = 10 WHERE i.id = 10 ORDER BY 2;
+SELECT r.n, i.pos, j.pos FROM ro r LEFT JOIN (ro_item i JOIN ro_item j ON j.id = i.id AND j.pos > 2) ON i.id = r.id AND i.pos < 3
+    WHERE r.id = 11 ORDER BY 2;
+SELECT r.n, i.pos FROM ro r FULL JOIN ro_item i ON i.id = r.id WHERE r.id = 12 ORDER BY 2;
 SELECT a.pos, b.pos FROM ro_item a NATURAL JOIN ro_item b WHERE a.id = 7 ORDER BY 1;
 SELECT sum(i.pos * r.n) FROM ro r JOIN ro_item i USING (id) WHERE r.id = 8 GROUP BY r.v;
 
