@@ -3,6 +3,7 @@
 
 use std::io;
 use std::rc::{Rc, Weak};
+use std::time::Instant;
 
 use bytes::BufMut;
 use cluster::NodeId;
@@ -92,6 +93,10 @@ pub struct Session {
     next_portal: u64,
     open_portals: usize,
     waiting: Vec<Weak<Waiting>>,
+    /// End of the last remote transaction.
+    pub last_used: Instant,
+    /// Stays open for the next transaction.
+    pub is_kept: bool,
 }
 
 impl Session {
@@ -124,6 +129,8 @@ impl Session {
             next_portal: 0,
             open_portals: 0,
             waiting: Vec::new(),
+            last_used: Instant::now(),
+            is_kept: true,
         }
     }
 
@@ -335,6 +342,7 @@ impl Session {
 
     /// What holds only within one remote transaction.
     pub fn forget_transaction(&mut self) {
+        self.last_used = Instant::now();
         self.depth = 0;
         self.wrote = false;
         self.holds = false;
