@@ -1,4 +1,4 @@
-//! `SELECT … FROM leaves WHERE … GROUP BY … HAVING …`, built as a `Query` and
+//! `SELECT … FROM leaves WHERE … GROUP BY … HAVING … ORDER BY …`, built as a `Query` and
 //! printed by `pg_get_querydef`.
 #![allow(unsafe_code)]
 
@@ -7,9 +7,10 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
-use super::Parameters;
 use super::leaf_schema::at_owner;
+use super::order::{add_order, qualify_columns};
 use super::select::{leaf_entry, make};
+use super::{Parameters, SortKey};
 use crate::backend::{bytes_of, cells};
 use crate::error::{Error, Refusal};
 use crate::shippable::{StateForm, state_form};
@@ -28,6 +29,8 @@ pub struct RemoteQuery {
     pub conditions: *mut pg_sys::List,
     /// HAVING, AND between them.
     pub having: *mut pg_sys::List,
+    /// The order of the rows.
+    pub order: Vec<SortKey>,
 }
 
 /// The function that a partial aggregate is wrapped into if its state is not its
@@ -100,6 +103,10 @@ pub unsafe fn query_statement(
         (*query).jointree = from;
         (*query).havingQual = and(remote.having);
         (*query).groupClause = remote.group_clause;
+        if !remote.order.is_empty() {
+            add_order(query, &remote.order, over_there);
+            qualify_columns(query);
+        }
 
         // Every name comes out qualified.
         let modes = TransmissionModes::enter(Some("pg_catalog"));

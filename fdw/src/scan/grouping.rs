@@ -19,7 +19,7 @@ use pgrx::pg_sys::{Node, NodeTag};
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::state_function;
-use crate::shippable::{NotShippable, StateForm, is_shippable_grouped, state_form};
+use crate::shippable::{NotShippable, StateForm, is_comparable, is_shippable_grouped, state_form};
 use crate::types::is_builtin;
 
 /// What is sent for a grouped leaf; all expressions are over its source.
@@ -30,6 +30,8 @@ pub struct Grouping {
     pub having: *mut pg_sys::List,
     /// HAVING that stays here.
     pub local_having: *mut pg_sys::List,
+    /// Its groups are groups of the query, not parts of them.
+    pub is_whole: bool,
 }
 
 fn no<T>(reason: &'static str) -> Result<T, NotShippable> {
@@ -46,6 +48,7 @@ pub unsafe fn grouping(
     source: &Source,
     output: *mut pg_sys::RelOptInfo,
     having: *mut pg_sys::List,
+    is_whole: bool,
 ) -> Result<Grouping, NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
@@ -57,8 +60,12 @@ pub unsafe fn grouping(
             return no("rows are locked");
         }
         let relids = source.relids();
-        let mut made =
-            Grouping { target_list: null_mut(), having: null_mut(), local_having: null_mut() };
+        let mut made = Grouping {
+            target_list: null_mut(),
+            having: null_mut(),
+            local_having: null_mut(),
+            is_whole,
+        };
         let mut rest = Vec::new();
         let target = &*(*output).reltarget;
         for (i, expression) in cells::<Node>(target.exprs).enumerate() {
@@ -80,8 +87,8 @@ pub unsafe fn grouping(
             if !is_builtin((*clause).eqop) {
                 return no("it groups by an operator that is not built in");
             }
-            is_shippable_grouped(expression, relids, true)?;
             // A comparison takes its collation from the expression over there.
+            is_comparable(expression, relids, true, false)?;
             let number = list_length(made.target_list) as i16 + 1;
             let entry = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
             (*entry).ressortgroupref = reference;
@@ -114,6 +121,16 @@ unsafe fn list_length(list: *const pg_sys::List) -> i32 {
 }
 
 impl Grouping {
+    /// Whether an expression can be computed over there from a group: it has no
+    /// columns but those grouped by and those in aggregates.
+    ///
+    /// # Safety
+    /// `expression` is a valid expression of the planner.
+    pub unsafe fn computes(&self, expression: *mut Node) -> bool {
+        // SAFETY: per the contract.
+        unsafe { !has_foreign_vars(expression, self.target_list) }
+    }
+
     /// Adds the aggregate calls of an expression to the target list.
     unsafe fn take_in(
         &mut self,

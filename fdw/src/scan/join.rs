@@ -13,10 +13,12 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
+use super::path::{add_sorted_join_path, join_order};
+use super::plan::path_limit;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
-use crate::deparse::{Parameters, RemoteQuery, query_statement};
+use crate::deparse::{Parameters, RemoteQuery, limit_clause, query_statement};
 use crate::error::{Error, Refusal, callback};
 use crate::shippable::{NotShippable, is_shippable_grouped};
 
@@ -112,22 +114,27 @@ unsafe fn add_path(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo,
     // SAFETY: the planner's pointers; guarded.
     unsafe {
         let startup = source.startup;
-        let total = startup + source.work + source.rows * source.row_cost;
+        let row_cost = source.row_cost;
+        let total = startup + source.work + source.rows * row_cost;
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(source).cast();
-        let path = pg_sys::create_foreign_join_path(
-            root,
-            rel,
-            null_mut(),
-            (*rel).rows,
-            startup,
-            total,
-            null_mut(),
-            null_mut(),
-            null_mut(),
-            null_mut(),
-        );
-        pg_sys::add_path(rel, path.cast());
+        let add = |rows: f64, startup: f64, total: f64, pathkeys: *mut pg_sys::List| {
+            let path = pg_sys::create_foreign_join_path(
+                root,
+                rel,
+                null_mut(),
+                rows,
+                startup,
+                total,
+                pathkeys,
+                null_mut(),
+                null_mut(),
+                null_mut(),
+            );
+            pg_sys::add_path(rel, path.cast());
+        };
+        add((*rel).rows, startup, total, null_mut());
+        add_sorted_join_path(root, rel, total, row_cost, add);
     }
 }
 
@@ -138,6 +145,7 @@ unsafe fn add_path(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo,
 pub unsafe fn plan_join(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
+    best_path: *const pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
 ) -> Result<*mut pg_sys::ForeignScan, Error> {
     // SAFETY: per the contract; guarded.
@@ -151,17 +159,24 @@ pub unsafe fn plan_join(
             pg_sys::PVC_RECURSE_PLACEHOLDERS as i32,
         );
         let scan_list = pg_sys::add_to_flat_tlist(null_mut(), columns);
+        let pathkeys = (*best_path).path.pathkeys;
+        let order = join_order(root, rel, pathkeys)
+            .ok_or_else(|| Refusal::internal("a foreign join cannot have its path's order"))?;
         let mut parameters = Parameters::new();
-        let sql = query_statement(
+        let mut sql = query_statement(
             &RemoteQuery {
                 entries: source.entries(root),
                 target_list: scan_list,
                 group_clause: null_mut(),
                 conditions: source.conditions,
                 having: null_mut(),
+                order,
             },
             &mut parameters,
         )?;
+        if let Some(rows) = path_limit(root, rel, pathkeys) {
+            sql.extend(limit_clause(rows));
+        }
         let (relations, user) = source.relations(root);
         let private = ScanPrivate {
             sql,

@@ -1,6 +1,6 @@
 //! Foreign scans: size, path and plan of one relation; its execution by a
 //! portal in chunks, several at the same time under Append; of joined and grouped
-//! relations the same. To come, a file each: order, parameterised paths.
+//! relations the same.
 
 mod asynchronous;
 mod callbacks;
@@ -8,6 +8,7 @@ mod evaluated;
 mod grouping;
 mod join;
 mod limit;
+mod order;
 mod path;
 mod plan;
 mod private;
@@ -15,6 +16,7 @@ mod relation;
 mod rescans;
 mod source;
 mod state;
+mod together;
 mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};

@@ -8,19 +8,20 @@ use pgrx::pg_sys;
 use super::ScanPrivate;
 use super::join::plan_join;
 use super::limit::usable_rows;
+use super::path::relation_order;
 use super::relation::RelationPlan;
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
 use crate::compat;
-use crate::deparse::{Parameters, RowLock, Select, select_statement};
-use crate::error::{Error, callback};
+use crate::deparse::{Parameters, RowLock, Select, limit_clause, select_statement};
+use crate::error::{Error, Refusal, callback};
 
 /// A plain-old frame.
 pub unsafe extern "C-unwind" fn get_plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
-    _best_path: *mut pg_sys::ForeignPath,
+    best_path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -30,12 +31,12 @@ pub unsafe extern "C-unwind" fn get_plan(
         callback(|| {
             use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
             if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
-                return plan_join(root, rel, target_list);
+                return plan_join(root, rel, best_path, target_list);
             }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);
             }
-            plan(root, rel, relid, target_list, clauses, outer_plan)
+            plan(root, rel, relid, best_path, target_list, clauses, outer_plan)
         })
     }
 }
@@ -44,6 +45,7 @@ unsafe fn plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
+    best_path: *const pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -66,6 +68,12 @@ unsafe fn plan(
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
         let wanted = wanted_columns(rel, local, &attributes);
         let rte = rte_of(root, (*rel).relid);
+        let pathkeys = (*best_path).path.pathkeys;
+        let order = match pathkeys.is_null() {
+            true => Vec::new(),
+            false => relation_order(root, rel, pathkeys)
+                .ok_or_else(|| Refusal::internal("a foreign scan cannot have its path's order"))?,
+        };
         let mut parameters = Parameters::new();
         let mut sql = select_statement(
             &Select {
@@ -75,15 +83,16 @@ unsafe fn plan(
                 attributes: &attributes,
                 columns: &wanted.columns,
                 conditions: remote,
+                order: &order,
                 lock: row_lock(root, rel),
                 rte,
             },
             &mut parameters,
         );
         if local.is_null()
-            && let Some(rows) = usable_rows(root)
+            && let Some(rows) = path_limit(root, rel, pathkeys)
         {
-            sql.extend(format!(" LIMIT {rows}").bytes());
+            sql.extend(limit_clause(rows));
         }
         let private = ScanPrivate {
             sql,
@@ -103,6 +112,25 @@ unsafe fn plan(
             remote,
             outer_plan,
         ))
+    }
+}
+
+/// The LIMIT for rows that come in the order `pathkeys`.
+///
+/// # Safety
+/// As [`usable_rows`].
+pub unsafe fn path_limit(
+    root: *const pg_sys::PlannerInfo,
+    rel: *const pg_sys::RelOptInfo,
+    pathkeys: *mut pg_sys::List,
+) -> Option<i64> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let usable = usable_rows(root, rel)?;
+        let has_order = || {
+            pg_sys::pathkeys_contained_in((*root).sort_pathkeys, pathkeys) && !pathkeys.is_null()
+        };
+        (!usable.is_ordered || has_order()).then_some(usable.rows)
     }
 }
 

@@ -26,6 +26,23 @@ pub struct RelationPlan {
     pub options: OptionList,
     /// Scans may run at the same time as others under an Append.
     pub is_async: bool,
+    /// Rows are locked there as they are read.
+    pub locks_rows: bool,
+}
+
+impl RelationPlan {
+    /// Whether the other side evaluates all conditions on the rows of `rel`.
+    ///
+    /// # Safety
+    /// `rel` is the planner's, with this plan.
+    pub unsafe fn has_no_local_conditions(&self, rel: *const pg_sys::RelOptInfo) -> bool {
+        // SAFETY: per the contract; lists of RestrictInfos.
+        unsafe {
+            cells::<pg_sys::RestrictInfo>((*rel).baserestrictinfo).all(|clause| {
+                (*clause).pseudoconstant || pg_sys::list_member_ptr(self.remote, clause.cast())
+            })
+        }
+    }
 }
 
 /// A plain-old frame.
@@ -83,8 +100,10 @@ unsafe fn estimate(
             null_mut(),
         );
         let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
-        let is_async = may_run_asynchronously(placement, &options, row_lock(root, rel).is_some());
-        let plan = RelationPlan { placement, remote, retrieved_rows, options, is_async };
+        let locks_rows = row_lock(root, rel).is_some();
+        let is_async = may_run_asynchronously(placement, &options, locks_rows);
+        let plan =
+            RelationPlan { placement, remote, retrieved_rows, options, is_async, locks_rows };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
     }

@@ -8,12 +8,15 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::grouping::{Grouping, grouping};
+use super::limit::usable_groups;
+use super::order::sort_keys_of_groups;
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
-use crate::deparse::{Parameters, RemoteQuery, query_statement};
+use crate::deparse::{Parameters, RemoteQuery, SortKey, limit_clause, query_statement};
 use crate::error::{Error, callback};
+use crate::shippable::is_comparable;
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
@@ -40,7 +43,7 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
                 let is_whole = stage == UPPERREL_GROUP_AGG;
                 let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
                 let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
-                add_grouping_path(root, input, output, having);
+                add_grouping_path(root, input, output, having, is_whole);
             }
             Ok(())
         })
@@ -52,6 +55,7 @@ unsafe fn add_grouping_path(
     input: *mut pg_sys::RelOptInfo,
     output: *mut pg_sys::RelOptInfo,
     having: *mut pg_sys::List,
+    is_whole: bool,
 ) {
     // SAFETY: the planner's pointers; guarded.
     unsafe {
@@ -65,7 +69,7 @@ unsafe fn add_grouping_path(
             return discourage(input, output);
         }
         let Ok(source) = Source::of(input) else { return discourage(input, output) };
-        let Ok(grouping) = grouping(root, &source, output, having) else {
+        let Ok(grouping) = grouping(root, &source, output, having, is_whole) else {
             return discourage(input, output);
         };
 
@@ -150,16 +154,22 @@ pub unsafe fn plan_upper(
         let upper = &*(*rel).fdw_private.cast::<UpperPlan>();
         let source = &upper.source;
         let mut parameters = Parameters::new();
-        let sql = query_statement(
+        let top = first_groups(root, rel, &upper.grouping);
+        let limit = top.as_ref().map(|(_, rows)| *rows);
+        let mut sql = query_statement(
             &RemoteQuery {
                 entries: source.entries(root),
                 target_list: upper.grouping.target_list,
                 group_clause: (*(*root).parse).groupClause,
                 conditions: source.conditions,
                 having: upper.grouping.having,
+                order: top.map(|(order, _)| order).unwrap_or_default(),
             },
             &mut parameters,
         )?;
+        if let Some(rows) = limit {
+            sql.extend(limit_clause(rows));
+        }
         let columns = cells::<pg_sys::TargetEntry>(upper.grouping.target_list)
             .map(|entry| i32::from((*entry).resno))
             .collect();
@@ -182,5 +192,29 @@ pub unsafe fn plan_upper(
             null_mut(),
             null_mut(),
         ))
+    }
+}
+
+/// The order and number of the groups that are enough: groups that are complete,
+/// all of whose conditions are sent, and that the query wants the first of.
+unsafe fn first_groups(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    grouping: &Grouping,
+) -> Option<(Vec<SortKey>, i64)> {
+    // SAFETY: the planner's pointers; the relation is one of groups.
+    unsafe {
+        if !grouping.is_whole || !grouping.local_having.is_null() {
+            return None;
+        }
+        let usable = usable_groups(root)?;
+        if !usable.is_ordered {
+            return Some((Vec::new(), usable.rows));
+        }
+        let relids = (*(*rel).fdw_private.cast::<UpperPlan>()).source.relids();
+        let order = sort_keys_of_groups(root, (*rel).reltarget, |expression| {
+            is_comparable(expression, relids, true, true).is_ok() && grouping.computes(expression)
+        })?;
+        Some((order, usable.rows))
     }
 }

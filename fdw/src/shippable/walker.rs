@@ -52,6 +52,26 @@ pub unsafe fn is_shippable_grouped(
     unsafe { Walker { relids, same_locale, takes_aggregates: true }.check(expression) }
 }
 
+/// Whether rows of the relations `relids` (or groups, if it `takes_aggregates`) may
+/// be sorted or grouped there by an expression: the comparison takes its collation
+/// from it.
+///
+/// # Safety
+/// As [`is_shippable_grouped`].
+pub unsafe fn is_comparable(
+    expression: *mut Node,
+    relids: *mut pg_sys::Bitmapset,
+    same_locale: bool,
+    takes_aggregates: bool,
+) -> Result<(), NotShippable> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let walker = Walker { relids, same_locale, takes_aggregates };
+        walker.check(expression)?;
+        walker.input(walker.walk(expression, None)?, pg_sys::exprCollation(expression))
+    }
+}
+
 struct Walker {
     relids: *mut pg_sys::Bitmapset,
     same_locale: bool,
