@@ -42,12 +42,26 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// The partitions of a sharded table, which are alike in size and indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The table.
+    pub table: u64,
+    /// A partition that is on this node, if there is one.
+    pub here: Option<pg_sys::Oid>,
+}
+
 /// Implemented by the cdylib. Every method runs inside a transaction unless it
 /// says otherwise, and returns a refusal instead of raising.
 pub trait ClusterMap: Sync {
     /// The node of a foreign table that is a leaf of a sharded table; `None`
     /// for a foreign table of a server that a user created.
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// The family of a leaf of a sharded table; `None` for other foreign tables.
+    fn family_of_leaf(&self, _relid: pg_sys::Oid) -> Option<Family> {
+        None
+    }
 
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;

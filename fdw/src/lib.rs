@@ -27,9 +27,10 @@ mod shippable;
 mod transport;
 mod types;
 
-pub use cluster_map::{ClusterMap, Endpoint, PreparedParticipant, register};
+pub use cluster_map::{ClusterMap, Endpoint, Family, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
 pub use handler::handler;
 pub use options::validate_options;
 pub use placement::Placement;
+pub use scan::borrow_statistics;
 pub use session::init;

@@ -59,6 +59,7 @@ pub extern "C-unwind" fn _PG_init() {
     node_session::init();
     fdw::register(&cluster_map::Catalogs);
     fdw::init();
+    fdw::borrow_statistics();
     hooks::install();
     worker::register();
     recovery::register();

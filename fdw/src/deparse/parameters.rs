@@ -1,5 +1,5 @@
-//! Parameters of remote SQL: each Param of the plan becomes `$n`, in order of
-//! first appearance.
+//! Parameters of remote SQL: each Param of the plan, and each column of the outer
+//! side of a nested loop, becomes `$n`, in order of first appearance.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -10,12 +10,22 @@ use pgrx::pg_sys::{Node, NodeTag};
 /// The plan's expressions behind `$1`, `$2`, …
 pub struct Parameters {
     found: *mut pg_sys::List,
+    /// The relations that the SQL reads; null if expressions have no others.
+    read: *mut pg_sys::Bitmapset,
 }
 
 impl Parameters {
     /// None yet.
     pub fn new() -> Parameters {
-        Parameters { found: std::ptr::null_mut() }
+        Parameters { found: std::ptr::null_mut(), read: std::ptr::null_mut() }
+    }
+
+    /// None yet; columns of other relations than the one with this range table
+    /// index become parameters.
+    pub fn of_all_but(index: u32) -> Parameters {
+        // SAFETY: guarded; allocates in the planner's context.
+        let read = unsafe { pg_sys::bms_make_singleton(index as i32) };
+        Parameters { found: std::ptr::null_mut(), read }
     }
 
     /// A copy of an expression with its Params numbered for the remote side.
@@ -81,6 +91,13 @@ unsafe extern "C-unwind" fn mutate(node: *mut Node, context: *mut c_void) -> *mu
             (*copy).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
             (*copy).paramid = number;
             return copy.cast();
+        }
+        if (*node).type_ == NodeTag::T_Var {
+            let parameters = &mut *context.cast::<Parameters>();
+            let number = (*node.cast::<pg_sys::Var>()).varno;
+            if !parameters.read.is_null() && !pg_sys::bms_is_member(number, parameters.read) {
+                return parameters.value(node);
+            }
         }
         // The C prototype leaves the mutator's arguments open.
         type Open = unsafe extern "C-unwind" fn() -> *mut Node;

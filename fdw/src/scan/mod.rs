@@ -3,12 +3,15 @@
 //! relations the same.
 
 mod asynchronous;
+mod borrowed;
 mod callbacks;
 mod evaluated;
+mod facts;
 mod grouping;
 mod join;
 mod limit;
 mod order;
+mod parameterised;
 mod path;
 mod plan;
 mod private;
@@ -20,6 +23,7 @@ mod together;
 mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
+pub use borrowed::init as borrow_statistics;
 pub use callbacks::{begin, end, iterate, rescan};
 pub use join::get_join_paths;
 pub use path::get_paths;

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::limit::{Usable, usable_rows};
 use super::order::{is_column, sort_keys};
+use super::parameterised::add_parameterised_paths;
 use super::relation::RelationPlan;
 use crate::deparse::SortKey;
 use crate::error::callback;
@@ -53,6 +54,7 @@ pub unsafe extern "C-unwind" fn get_paths(
     unsafe {
         callback(|| {
             add_paths(root, rel);
+            add_parameterised_paths(root, rel);
             Ok(())
         })
     }

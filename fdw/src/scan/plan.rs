@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::ScanPrivate;
 use super::join::plan_join;
 use super::limit::usable_rows;
+use super::parameterised::ships_with_parameters;
 use super::path::relation_order;
 use super::relation::RelationPlan;
 use super::upper::plan_upper;
@@ -53,13 +54,15 @@ unsafe fn plan(
     // SAFETY: the planner's pointers; guarded calls.
     unsafe {
         let info = &*(*rel).fdw_private.cast::<RelationPlan>();
+        let is_parameterised = !(*best_path).path.param_info.is_null();
         let (mut remote, mut local) = (null_mut(), null_mut());
         for clause in cells::<pg_sys::RestrictInfo>(clauses) {
             if (*clause).pseudoconstant {
                 continue;
             }
             let expression = (*clause).clause;
-            let ships = pg_sys::list_member_ptr(info.remote, clause.cast());
+            let ships = pg_sys::list_member_ptr(info.remote, clause.cast())
+                || (is_parameterised && ships_with_parameters(root, rel, clause));
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, expression.cast());
         }
@@ -74,7 +77,10 @@ unsafe fn plan(
             false => relation_order(root, rel, pathkeys)
                 .ok_or_else(|| Refusal::internal("a foreign scan cannot have its path's order"))?,
         };
-        let mut parameters = Parameters::new();
+        let mut parameters = match is_parameterised {
+            true => Parameters::of_all_but((*rel).relid),
+            false => Parameters::new(),
+        };
         let mut sql = select_statement(
             &Select {
                 placement: info.placement,
