@@ -39,6 +39,8 @@ pub enum Kind {
     Integer(i64, i64),
     /// At least this.
     Number(f64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
 }
 
 /// One option.
@@ -67,6 +69,12 @@ const fn option(
 
 /// Alphabetical.
 pub const OPTIONS: &[OptionSpec] = &[
+    option(
+        "analyze_sampling",
+        &[Server, Table],
+        Kind::OneOf(&["off", "auto", "random", "system", "bernoulli"]),
+        "How ANALYZE has the other side pick rows: off sends all; auto, the default, is bernoulli where the relation can be sampled.",
+    ),
     option(
         "application_name",
         &[Server],

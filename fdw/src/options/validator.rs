@@ -69,6 +69,11 @@ fn check(spec: &OptionSpec, value: &str) -> Result<(), Refusal> {
                 return refuse(format!("It takes a whole number from {min} to {max}."));
             }
         }
+        Kind::OneOf(words) => {
+            if !words.contains(&value) {
+                return refuse(format!("It takes one of: {}.", words.join(", ")));
+            }
+        }
         Kind::Number(min) => {
             if !value.trim().parse::<f64>().is_ok_and(|v| v >= min && v.is_finite()) {
                 return refuse(format!("It takes a number that is at least {min}."));
