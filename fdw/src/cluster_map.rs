@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use cluster::{Credential, NodeId};
+use cluster::{Credential, NodeId, TableId};
 use pgrx::pg_sys;
 
 use crate::error::Refusal;
@@ -63,6 +63,12 @@ pub trait ClusterMap: Sync {
         None
     }
 
+    /// The colocation group of a sharded table, by its parent; `None` for any other
+    /// table.
+    fn colocation_group(&self, _parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        Ok(None)
+    }
+
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;
 
@@ -90,8 +96,9 @@ pub trait ClusterMap: Sync {
         crate::session::default_opening_statements()
     }
 
-    /// The identifier of participant `n` of the local transaction `xid`.
-    fn gid(&self, xid: u64, n: u32) -> String {
+    /// The identifier of part `n` of the local transaction `xid`, which has
+    /// these participants; `None` for a server that a user created by hand.
+    fn gid(&self, xid: u64, n: u32, _participants: &[Option<NodeId>]) -> String {
         let node = self.local_node().map_or(0, |n| n.0);
         format!("sc_{node}_{xid}_{n}")
     }

@@ -5,14 +5,32 @@ use std::ffi::{CStr, CString};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+static BROADCAST_DDL: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
+static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// Whether DDL about anything else than sharded tables runs on every node.
+pub fn broadcast_ddl() -> bool {
+    BROADCAST_DDL.get()
+}
+
+/// Whether DDL about sharded tables runs on every node.
+pub fn sync_schema() -> bool {
+    SYNC_SCHEMA.get()
+}
 
 /// The database that the cluster lives in.
 pub fn database() -> String {
     let setting = DATABASE.get().unwrap_or_default();
     setting.to_string_lossy().into_owned()
+}
+
+/// Whether point statements are planned without the partition planner.
+pub fn enable_router() -> bool {
+    ENABLE_ROUTER.get()
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -22,6 +40,14 @@ pub fn num_parts() -> u16 {
 
 /// Defines the settings and reserves their prefix.
 pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"shardman.broadcast_ddl",
+        c"Runs ordinary DDL on every node.",
+        c"Schemas, functions, types, views, roles, ordinary tables, grants on them; see docs/ddl.md. DDL on sharded tables always runs on every node.",
+        &BROADCAST_DDL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_string_guc(
         c"shardman.database",
         c"Sets the database that the cluster lives in.",
@@ -29,6 +55,14 @@ pub fn define() {
         &DATABASE,
         GucContext::Postmaster,
         GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.enable_router",
+        c"Enables plans that send a statement to one partition whole.",
+        c"Used for statements whose sharded tables are all fixed to one value of their distribution columns. Other statements, and all with this switched off, are planned partition by partition.",
+        &ENABLE_ROUTER,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_int_guc(
         c"shardman.num_parts",
@@ -38,6 +72,14 @@ pub fn define() {
         1,
         1024,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.sync_schema",
+        c"Runs DDL on sharded tables on every node.",
+        c"Off only to mend a node whose schema differs from the others'. CREATE, DROP and indexes are not affected.",
+        &SYNC_SCHEMA,
+        GucContext::Suset,
         GucFlags::default(),
     );
     reserve_prefix(c"shardman");

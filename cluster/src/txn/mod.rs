@@ -1,8 +1,16 @@
 //! Transactions over several nodes: what a participant that is still prepared
 //! is to do.
 
+mod distributed_id;
 mod gid;
 mod recovery;
+mod settled;
+mod termination;
 
-pub use gid::Gid;
-pub use recovery::{CoordinatorRecord, LocalOutcome, Verdict, decide, is_settled};
+pub use distributed_id::DistributedId;
+pub use gid::{Gid, Life, TransactionName};
+pub use recovery::{
+    CoordinatorRecord, CoordinatorState, LocalOutcome, Verdict, decide, local_outcome,
+};
+pub use settled::Listing;
+pub use termination::{Answer, decide_without_coordinator};

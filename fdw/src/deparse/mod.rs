@@ -2,15 +2,21 @@
 //! modifications are written out.
 
 mod direct;
+mod from;
 mod leaf_schema;
 mod modify;
 mod order;
 mod parameters;
+mod printer;
 mod query;
 mod select;
 
 pub use direct::{Direct, direct_statement};
-pub use modify::{delete_statement, insert_statement, truncate_statement, update_statement};
+pub use from::{Condition, From, JoinKind};
+pub use leaf_schema::at_owner;
+pub use modify::{
+    copy_statement, delete_statement, insert_statement, truncate_statement, update_statement,
+};
 pub use order::{SortKey, limit_clause};
 pub use parameters::Parameters;
 pub use query::{RemoteQuery, query_statement, state_function};

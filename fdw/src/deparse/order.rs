@@ -102,24 +102,6 @@ pub(super) unsafe fn order_clause(
     [&b" ORDER BY "[..], &items.join(&b", "[..])].concat()
 }
 
-/// Has the printer qualify the columns of a query of one relation. In ORDER BY a
-/// bare name means an output column first, and a function or a cast may have
-/// given its name, or its argument's, to one.
-///
-/// # Safety
-/// `query` was made by this module's neighbours and has relations.
-pub(super) unsafe fn qualify_columns(query: *mut pg_sys::Query) {
-    // SAFETY: per the contract. The printer looks at how many relations there
-    // are; this one is in no FROM and so is not printed.
-    unsafe {
-        let first = cells::<pg_sys::RangeTblEntry>((*query).rtable).next();
-        if let (Some(first), 1) = (first, (*(*query).rtable).length) {
-            let copy = pg_sys::copyObjectImpl(first.cast());
-            (*query).rtable = pg_sys::lappend((*query).rtable, copy);
-        }
-    }
-}
-
 /// ` LIMIT n`
 pub fn limit_clause(rows: i64) -> Vec<u8> {
     format!(" LIMIT {rows}").into_bytes()

@@ -9,6 +9,7 @@ use super::limit::{Usable, usable_rows};
 use super::order::{is_column, sort_keys};
 use super::parameterised::add_parameterised_paths;
 use super::relation::RelationPlan;
+use super::source::Source;
 use crate::deparse::SortKey;
 use crate::error::callback;
 use crate::placement::Placement;
@@ -137,7 +138,7 @@ pub unsafe fn relation_order(
 /// The order `pathkeys` of joined leaves as it is sent; `None` if it is not sent.
 ///
 /// # Safety
-/// The planner's pointers; `rel` is a join whose conditions are all sent.
+/// The planner's pointers; `rel` is a join with a [`Source`].
 pub unsafe fn join_order(
     root: *const pg_sys::PlannerInfo,
     rel: *const pg_sys::RelOptInfo,
@@ -145,8 +146,12 @@ pub unsafe fn join_order(
 ) -> Option<Vec<SortKey>> {
     // SAFETY: per the contract; guarded.
     unsafe {
+        let source = &*(*rel).fdw_private.cast::<Source>();
+        // Not those that are only looked into.
+        let visible = source.from.relids();
         sort_keys(root, rel, pathkeys, |expression| {
-            is_comparable(expression, (*rel).relids, true, false).is_ok()
+            (source.local_conditions.is_null() || is_column(expression))
+                && is_comparable(expression, visible, source.same_locale(), false).is_ok()
         })
     }
 }
@@ -169,7 +174,8 @@ pub unsafe fn add_sorted_join_path(
         if pathkeys.is_null() || join_order(root, rel, pathkeys).is_none() {
             return;
         }
-        match usable_rows(root, rel) {
+        let all_sent = (*(*rel).fdw_private.cast::<Source>()).local_conditions.is_null();
+        match usable_rows(root, rel).filter(|_| all_sent) {
             Some(Usable { rows, is_ordered: true }) => {
                 let rows = (*rel).rows.min(rows.max(1) as f64);
                 let startup = total - (*rel).rows * row_cost;

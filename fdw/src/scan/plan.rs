@@ -8,14 +8,18 @@ use pgrx::pg_sys;
 use super::ScanPrivate;
 use super::join::plan_join;
 use super::limit::usable_rows;
+use super::notes::Notes;
 use super::parameterised::ships_with_parameters;
 use super::path::relation_order;
 use super::relation::RelationPlan;
+use super::rescans::{plan_writes, waits_for_values};
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
 use crate::compat;
 use crate::deparse::{Parameters, RowLock, Select, limit_clause, select_statement};
 use crate::error::{Error, Refusal, callback};
+use crate::placement::Placement;
+use crate::shippable::{NotShippable, is_shippable};
 
 /// A plain-old frame.
 pub unsafe extern "C-unwind" fn get_plan(
@@ -32,7 +36,7 @@ pub unsafe extern "C-unwind" fn get_plan(
         callback(|| {
             use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
             if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
-                return plan_join(root, rel, best_path, target_list);
+                return plan_join(root, rel, best_path, target_list, outer_plan);
             }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);
@@ -56,6 +60,7 @@ unsafe fn plan(
         let info = &*(*rel).fdw_private.cast::<RelationPlan>();
         let is_parameterised = !(*best_path).path.param_info.is_null();
         let (mut remote, mut local) = (null_mut(), null_mut());
+        let mut notes = Notes::default();
         for clause in cells::<pg_sys::RestrictInfo>(clauses) {
             if (*clause).pseudoconstant {
                 continue;
@@ -63,6 +68,9 @@ unsafe fn plan(
             let expression = (*clause).clause;
             let ships = pg_sys::list_member_ptr(info.remote, clause.cast())
                 || (is_parameterised && ships_with_parameters(root, rel, clause));
+            if !ships {
+                notes.add("condition", reason_to_stay(root, rel, info, expression.cast()));
+            }
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, expression.cast());
         }
@@ -100,6 +108,7 @@ unsafe fn plan(
         {
             sql.extend(limit_clause(rows));
         }
+        notes.add_reasons(&info.above);
         let private = ScanPrivate {
             sql,
             columns: wanted.columns,
@@ -113,7 +122,7 @@ unsafe fn plan(
             local,
             (*rel).relid,
             parameters.into_list(),
-            private.to_list(),
+            notes.append_to(private.to_list()),
             null_mut(),
             remote,
             outer_plan,
@@ -137,6 +146,26 @@ pub unsafe fn path_limit(
             pg_sys::pathkeys_contained_in((*root).sort_pathkeys, pathkeys) && !pathkeys.is_null()
         };
         (!usable.is_ordered || has_order()).then_some(usable.rows)
+    }
+}
+
+/// Why a condition is not sent.
+unsafe fn reason_to_stay(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    info: &RelationPlan,
+    condition: *mut pg_sys::Node,
+) -> &'static str {
+    let same_locale = matches!(info.placement, Placement::Node(_));
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        match is_shippable(condition, (*rel).relid, same_locale) {
+            Err(NotShippable { reason }) => reason,
+            Ok(()) if plan_writes(root) && waits_for_values(condition) => {
+                "the statement writes, and the condition waits for a value"
+            }
+            Ok(()) => "a security condition must come first",
+        }
     }
 }
 

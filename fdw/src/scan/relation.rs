@@ -7,6 +7,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::asynchronous::may_run_asynchronously;
 use super::facts::{Facts, facts};
+use super::notes::Reasons;
 use super::plan::row_lock;
 use super::rescans::{plan_writes, waits_for_values};
 use crate::backend::{Attribute, attributes, cells};
@@ -31,6 +32,8 @@ pub struct RelationPlan {
     pub locks_rows: bool,
     /// Columns that an index over there begins with, as far as it is of interest.
     pub indexed: Vec<i16>,
+    /// Why a join or grouping built on it stays here.
+    pub above: Reasons,
 }
 
 impl RelationPlan {
@@ -127,6 +130,7 @@ unsafe fn estimate(
             is_async,
             locks_rows,
             indexed,
+            above: Reasons::default(),
         };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();

@@ -8,10 +8,11 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
+use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
 use super::together::Together;
-use crate::backend::{attributes, form_tuple};
+use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
 use crate::session::{self, Request, Slot, Statement};
@@ -43,6 +44,15 @@ pub enum Step {
     },
 }
 
+/// What a statement does over there besides returning rows.
+#[derive(Clone, Copy)]
+pub struct Effects {
+    /// It may lock rows.
+    pub may_lock: bool,
+    /// It changes rows.
+    pub writes: bool,
+}
+
 /// State of one scan node.
 pub struct ScanState {
     relations: Vec<pg_sys::Oid>,
@@ -63,6 +73,7 @@ pub struct ScanState {
     /// The scans that are to be asked together with this one.
     together: Option<Rc<Together>>,
     run: Option<Run>,
+    effort: Rc<Effort>,
 }
 
 /// A portal that was opened.
@@ -83,6 +94,7 @@ struct Run {
     is_exhausted: bool,
     /// Rows that a modification without RETURNING has changed.
     affected: u64,
+    effort: Rc<Effort>,
 }
 
 impl ScanState {
@@ -100,7 +112,8 @@ impl ScanState {
             let private = ScanPrivate::from_list((*plan).fdw_private);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
-            let attributes = attributes(descriptor);
+            let mut attributes = attributes(descriptor);
+            name_row_types(estate, plan, &mut attributes);
             let natts = (*descriptor).natts as usize;
             let rows = RowReader::new(&attributes, &private.columns, natts, context);
             let parameters = Evaluated::new(node, (*plan).fdw_exprs, context);
@@ -133,6 +146,7 @@ impl ScanState {
                 is_async: (*node).ss.ps.async_capable,
                 together: Together::join(node),
                 run: None,
+                effort: Rc::default(),
             };
             if state.is_async || state.together.is_some() {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
@@ -146,6 +160,33 @@ impl ScanState {
             (*node).fdw_state = home.leak_and_drop_on_delete(state).cast();
         }
         Ok(())
+    }
+
+    /// The state of a statement that another plan node runs; to be started and
+    /// filled by that node. `relations` are the tables it names, all in one place.
+    pub fn of_statement(
+        statement: Statement,
+        relations: Vec<pg_sys::Oid>,
+        rows: RowReader,
+        parameters: Evaluated,
+        effects: Effects,
+    ) -> ScanState {
+        ScanState {
+            may_lock: effects.may_lock,
+            writes: effects.writes,
+            relations,
+            user: pg_sys::InvalidOid,
+            statement,
+            rows,
+            needs_heap_tuples: false,
+            fetch_size: 0,
+            parameters,
+            keeps_rows: false,
+            is_async: false,
+            together: None,
+            run: None,
+            effort: Rc::default(),
+        }
     }
 
     /// # Safety
@@ -172,19 +213,38 @@ impl ScanState {
             if let Some(evaluate) = unsafe { self.to_evaluate(node) } {
                 return Ok(evaluate);
             }
-            // SAFETY: the caller's frame has evaluated what was asked for.
-            unsafe { self.parameters.encode() };
-            // SAFETY: the executor's pointers.
-            let flies = self.writes && unsafe { is_all(node) };
-            let run = if flies { self.open_and_commit()? } else { None };
-            self.run = Some(match run {
-                Some(run) => run,
-                None => self.open()?,
-            });
+            // SAFETY: the executor's pointers; the caller's frame has evaluated
+            // what was asked for.
+            unsafe { self.start(self.writes && is_all(node))? };
         }
-        let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
-        let slot = unsafe { (*node).ss.ss_ScanTupleSlot };
+        unsafe { self.fill((*node).ss.ss_ScanTupleSlot)? };
+        Ok(Step::Slot)
+    }
+
+    /// Sends the statement; with COMMIT behind it if it `is_all` that the
+    /// transaction does.
+    ///
+    /// # Safety
+    /// The parameters have been evaluated and still live.
+    pub unsafe fn start(&mut self, is_all: bool) -> Result<(), Error> {
+        // SAFETY: per the contract.
+        unsafe { self.parameters.encode() };
+        let run = if is_all { self.open_and_commit()? } else { None };
+        self.run = Some(match run {
+            Some(run) => run,
+            None => self.open()?,
+        });
+        Ok(())
+    }
+
+    /// Puts the next row into `slot`, or leaves it empty at the end; in async mode
+    /// also if it has not come.
+    ///
+    /// # Safety
+    /// The scan was started; the slot has its columns.
+    pub unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Err(not_running()) };
         loop {
             if let Some(body) = run.chunk.next_row(&mut run.position) {
                 // SAFETY: the slot's arrays have natts entries; clearing it ends
@@ -194,13 +254,13 @@ impl ScanState {
                     let ctid = self.rows.read(body, (*slot).tts_values, (*slot).tts_isnull)?;
                     store(slot, ctid, self.needs_heap_tuples, &self.rows);
                 }
-                return Ok(Step::Slot);
+                return Ok(());
             }
             // In async mode an empty slot also says: not yet.
             if run.is_exhausted || (self.is_async && !run.is_ready(self.fetch_size)?) {
                 // SAFETY: guarded.
                 unsafe { pg_sys::ExecClearTuple(slot) };
-                return Ok(Step::Slot);
+                return Ok(());
             }
             run.fetch(&self.statement, self.fetch_size, self.keeps_rows)?;
         }
@@ -293,6 +353,7 @@ impl ScanState {
             pending: None,
             waiting: None,
             affected: reply.affected(),
+            effort: self.effort.clone(),
             chunk: reply.rows,
             position: 0,
             chunks: 1,
@@ -355,6 +416,7 @@ impl ScanState {
             chunks: 0,
             is_exhausted: false,
             affected: 0,
+            effort: self.effort.clone(),
         };
         Ok((run, user))
     }
@@ -407,6 +469,7 @@ impl ScanState {
         // SAFETY: per the contract.
         let waiting = unsafe { Waiting::new(ticket, request) };
         run.slot.lease()?.add_waiting(&waiting);
+        run.effort.begin_to_wait();
         run.waiting = Some(waiting);
         Ok(true)
     }
@@ -454,6 +517,11 @@ impl ScanState {
         find().unwrap_or(std::ptr::null_mut())
     }
 
+    /// What it has asked of the other side.
+    pub fn effort(&self) -> &Effort {
+        &self.effort
+    }
+
     /// Gives the portal up; the session closes it with its next request.
     pub fn end(&mut self) {
         if let Some(run) = self.run.take() {
@@ -479,7 +547,9 @@ impl Run {
         if let Some(bound) = self.bound.take() {
             session::collect(&self.slot, bound, &statement.text())?;
         }
+        self.effort.begin_to_wait();
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();
         if keeps_rows {
@@ -537,6 +607,39 @@ impl Run {
         let rows = (bytes / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
+    }
+}
+
+/// Whole rows of a join may be of type record, which has no input function: gives
+/// them the types of their tables.
+///
+/// # Safety
+/// `plan` is of the running statement; `attributes` are those of its rows.
+unsafe fn name_row_types(
+    estate: *const pg_sys::EState,
+    plan: *const pg_sys::ForeignScan,
+    attributes: &mut [Attribute],
+) {
+    // SAFETY: per the contract; casts follow the tags.
+    unsafe {
+        for (attribute, entry) in
+            attributes.iter_mut().zip(cells::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist))
+        {
+            let variable = (*entry).expr.cast::<pg_sys::Var>();
+            let is_row = attribute.type_oid == pg_sys::RECORDOID
+                && (*variable).xpr.type_ == pg_sys::NodeTag::T_Var
+                && (*variable).varattno == 0
+                && (*variable).varno > 0;
+            let entry = if is_row {
+                cells::<pg_sys::RangeTblEntry>((*estate).es_range_table)
+                    .nth((*variable).varno as usize - 1)
+            } else {
+                None
+            };
+            if let Some(entry) = entry {
+                attribute.type_oid = pg_sys::get_rel_type_id((*entry).relid);
+            }
+        }
     }
 }
 

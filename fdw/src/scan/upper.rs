@@ -7,16 +7,16 @@ use std::ptr::null_mut;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
-use super::grouping::{Grouping, grouping};
+use super::grouping::{Grouping, distinct, grouping};
 use super::limit::usable_groups;
 use super::order::sort_keys_of_groups;
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
-use crate::deparse::{Parameters, RemoteQuery, SortKey, limit_clause, query_statement};
+use crate::deparse::{Parameters, RemoteQuery, SortKey, query_statement};
 use crate::error::{Error, callback};
-use crate::shippable::is_comparable;
+use crate::shippable::{NotShippable, is_comparable};
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
@@ -33,7 +33,9 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
     output: *mut pg_sys::RelOptInfo,
     extra: *mut c_void,
 ) {
-    use pg_sys::UpperRelationKind::{UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG};
+    use pg_sys::UpperRelationKind::{
+        UPPERREL_DISTINCT, UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG,
+    };
     // SAFETY: called by the planner; `extra` is what the stage says it is. No
     // destructor here.
     unsafe {
@@ -44,6 +46,9 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
                 let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
                 let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
                 add_grouping_path(root, input, output, having, is_whole);
+            }
+            if is_new && stage == UPPERREL_DISTINCT {
+                add_distinct_path(root, input, output);
             }
             Ok(())
         })
@@ -68,11 +73,62 @@ unsafe fn add_grouping_path(
         if waits && plan_writes(root) {
             return discourage(input, output);
         }
-        let Ok(source) = Source::of(input) else { return discourage(input, output) };
-        let Ok(grouping) = grouping(root, &source, output, having, is_whole) else {
-            return discourage(input, output);
-        };
+        let whole = Source::of(input).and_then(|source| {
+            grouping(root, &source, (*output).reltarget, having, is_whole).map(|g| (source, g))
+        });
+        match whole {
+            Ok((source, grouping)) => {
+                add_path(root, output, (*output).reltarget, source, grouping);
+            }
+            Err(NotShippable { reason }) => {
+                Source::note(input, |above| {
+                    above.grouping.get_or_insert(reason);
+                });
+                discourage(input, output);
+            }
+        }
+    }
+}
 
+/// SELECT DISTINCT of rows that are neither grouped nor otherwise worked on here:
+/// the same as grouping by all of them.
+unsafe fn add_distinct_path(
+    root: *mut pg_sys::PlannerInfo,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        let query = &*(*root).parse;
+        let rows_are_those_of_from = query.groupClause.is_null()
+            && query.groupingSets.is_null()
+            && !query.hasAggs
+            && !query.hasWindowFuncs
+            && !query.hasTargetSRFs
+            && !query.hasDistinctOn
+            && !(*root).hasHavingQual;
+        let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_DISTINCT as usize];
+        if !rows_are_those_of_from || target.is_null() {
+            return;
+        }
+        if plan_writes(root) && waits_for_values((*target).exprs.cast()) {
+            return;
+        }
+        let Ok(source) = Source::of(input) else { return };
+        let Ok(distinct) = distinct(root, &source, target) else { return };
+        add_path(root, output, target, source, distinct);
+    }
+}
+
+unsafe fn add_path(
+    root: *mut pg_sys::PlannerInfo,
+    output: *mut pg_sys::RelOptInfo,
+    target: *mut pg_sys::PathTarget,
+    source: Source,
+    grouping: Grouping,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
         let mut keys = null_mut();
         let mut calls = 0.0;
         for entry in cells::<pg_sys::TargetEntry>(grouping.target_list) {
@@ -111,7 +167,7 @@ unsafe fn add_grouping_path(
         let path = pg_sys::create_foreign_upper_path(
             root,
             output,
-            (*output).reltarget,
+            target,
             rows,
             startup,
             total,
@@ -140,6 +196,15 @@ unsafe fn discourage(input: *mut pg_sys::RelOptInfo, output: *mut pg_sys::RelOpt
     }
 }
 
+/// Whether what was made here may run at the same time as others.
+///
+/// # Safety
+/// `rel` got its path from [`get_upper_paths`].
+pub unsafe fn upper_is_async(rel: *const pg_sys::RelOptInfo) -> bool {
+    // SAFETY: per the contract.
+    unsafe { (*(*rel).fdw_private.cast::<UpperPlan>()).source.is_async }
+}
+
 /// The plan of a path made here.
 ///
 /// # Safety
@@ -156,20 +221,21 @@ pub unsafe fn plan_upper(
         let mut parameters = Parameters::new();
         let top = first_groups(root, rel, &upper.grouping);
         let limit = top.as_ref().map(|(_, rows)| *rows);
-        let mut sql = query_statement(
+        let sql = query_statement(
             &RemoteQuery {
+                placement: source.placement,
                 entries: source.entries(root),
+                from: &source.from,
                 target_list: upper.grouping.target_list,
-                group_clause: (*(*root).parse).groupClause,
-                conditions: source.conditions,
+                is_grouped: true,
+                conditions: &source.conditions,
                 having: upper.grouping.having,
+                locks: Vec::new(),
                 order: top.map(|(order, _)| order).unwrap_or_default(),
+                limit,
             },
             &mut parameters,
         )?;
-        if let Some(rows) = limit {
-            sql.extend(limit_clause(rows));
-        }
         let columns = cells::<pg_sys::TargetEntry>(upper.grouping.target_list)
             .map(|entry| i32::from((*entry).resno))
             .collect();
@@ -211,9 +277,11 @@ unsafe fn first_groups(
         if !usable.is_ordered {
             return Some((Vec::new(), usable.rows));
         }
-        let relids = (*(*rel).fdw_private.cast::<UpperPlan>()).source.relids();
+        let source = &(*(*rel).fdw_private.cast::<UpperPlan>()).source;
+        let relids = source.from.relids();
         let order = sort_keys_of_groups(root, (*rel).reltarget, |expression| {
-            is_comparable(expression, relids, true, true).is_ok() && grouping.computes(expression)
+            is_comparable(expression, relids, source.same_locale(), true).is_ok()
+                && grouping.computes(expression)
         })?;
         Some((order, usable.rows))
     }

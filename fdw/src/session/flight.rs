@@ -44,7 +44,10 @@ pub unsafe fn is_whole_transaction(estate: *mut pg_sys::EState) -> bool {
     unsafe {
         let plan = (*estate).es_plannedstmt;
         let tree = (*plan).planTree;
-        let is_plain = (*tree).type_ == NodeTag::T_ModifyTable
+        // A custom scan that is the whole of a writing statement is the router's.
+        let writes = (*plan).commandType != pg_sys::CmdType::CMD_SELECT;
+        let is_plain = matches!((*tree).type_, NodeTag::T_ModifyTable | NodeTag::T_CustomScan)
+            && writes
             && !(*plan).hasReturning
             && !(*plan).hasModifyingCTE
             && (*plan).subplans.is_null()

@@ -206,8 +206,10 @@ impl Session {
         Ok(())
     }
 
-    /// Appends a simple query and sends it.
+    /// Appends a simple query and sends it. Portals are closed first: DDL is
+    /// refused on tables that one still reads.
     pub fn simple(&mut self, sql: &str) -> Result<Ticket, Error> {
+        self.close_what_is_to_be_closed()?;
         frontend::query(sql, self.connection.output()).map_err(|e| self.not_sendable(&e))?;
         let ticket = self.connection.expect();
         self.connection.flush();
@@ -337,7 +339,7 @@ impl Session {
         result.map_err(|e| self.not_sendable(&e))
     }
 
-    fn not_sendable(&self, error: &io::Error) -> Error {
+    pub(super) fn not_sendable(&self, error: &io::Error) -> Error {
         Refusal::new(SqlState::PROTOCOL_VIOLATION, "could not compose a message to another node")
             .with_detail(error.to_string())
             .into()
@@ -413,7 +415,7 @@ fn write_bind(output: &mut bytes::BytesMut, name: &str, r: &Request<'_>) -> io::
     Ok(())
 }
 
-fn length(len: usize) -> io::Result<i32> {
+pub(super) fn length(len: usize) -> io::Result<i32> {
     i32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "message too long"))
 }
 

@@ -1,21 +1,23 @@
 //! Which utility statements concern us.
 #![allow(unsafe_code)]
 
-use cluster::sharding::NodeCommand;
+use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
 use pgrx::prelude::*;
 
-use super::step::Step;
-use super::{OwnWork, create_index, create_table, drop, fences, receive};
+use super::step::{Received, Step};
+use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
+use crate::recovery;
 use crate::report::Report;
 
 /// Decides how a utility statement runs.
 ///
 /// # Safety
-/// `pstmt` is a valid utility statement.
+/// `pstmt` is a valid utility statement of `query`, NUL-terminated.
 pub unsafe fn before_utility(
     pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
     use pg_sys::NodeTag;
@@ -34,15 +36,44 @@ pub unsafe fn before_utility(
             NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
             NodeTag::T_TransactionStmt => {
                 if at_top && is_node_session() {
-                    end_of_transaction(statement.cast());
+                    end_of_transaction(statement.cast())?;
                 }
                 Ok(Step::Pass)
             }
-            NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
-            NodeTag::T_IndexStmt => create_index::before(statement.cast()),
-            NodeTag::T_DropStmt => drop::before(statement.cast()),
-            _ => fences::check(statement).map(|()| Step::Pass),
+            NodeTag::T_CreateStmt => {
+                or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_IndexStmt => {
+                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
+                Ok(Step::Receive(Received::Copy))
+            }
+            NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
+                Ok(Step::Receive(Received::Truncate))
+            }
+            _ => {
+                fences::check(statement)?;
+                carry::before(pstmt, query, context)
+            }
         }
+    }
+}
+
+/// What another part has not taken may have to reach every node as it stands.
+///
+/// SAFETY: as for `before_utility`.
+unsafe fn or_carry(
+    step: Step,
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    match step {
+        // SAFETY: the caller's.
+        Step::Pass => unsafe { carry::before(pstmt, query, context) },
+        taken => Ok(taken),
     }
 }
 
@@ -79,13 +110,44 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     }
 }
 
-unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) {
+/// Whether another node sends rows for a leaf of this one.
+unsafe fn is_rows_for_leaf(statement: *mut pg_sys::CopyStmt) -> bool {
+    // SAFETY: the caller's valid statement.
+    unsafe {
+        (*statement).is_from
+            && (*statement).filename.is_null()
+            && (*statement).whereClause.is_null()
+            && names_leaf((*statement).relation)
+            && is_node_session()
+    }
+}
+
+/// Whether another node empties leaves of this one.
+unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
+    // SAFETY: the caller's valid statement: a list of RangeVar.
+    unsafe {
+        elements::<pg_sys::RangeVar>((*statement).relations).all(|range| names_leaf(range))
+            && is_node_session()
+    }
+}
+
+/// Whether a name is of a real leaf: nothing else is found under its schema.
+unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
+    // SAFETY: the caller's: null or valid.
+    unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
+}
+
+unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {
     use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT, TRANS_STMT_PREPARE};
     // SAFETY: the caller's; IsTransactionBlock reads backend state.
     unsafe {
         let ends = matches!((*statement).kind, TRANS_STMT_COMMIT | TRANS_STMT_PREPARE);
         if ends && pg_sys::IsTransactionBlock() {
             node_session::finish_as_user();
+            if (*statement).kind == TRANS_STMT_PREPARE {
+                recovery::record_part(&text((*statement).gid))?;
+            }
         }
     }
+    Ok(())
 }

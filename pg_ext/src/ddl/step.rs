@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::drop::DroppedObjects;
@@ -13,6 +14,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
+    Receive(Received),
     /// PostgreSQL runs the statement, then we finish.
     Run {
         /// A rewritten copy; null for the statement as it is.
@@ -22,8 +25,19 @@ pub enum Step {
     },
 }
 
+/// Statements of another node on leaves that run without a check of rights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// COPY of rows into one.
+    Copy,
+    /// TRUNCATE of some.
+    Truncate,
+}
+
 /// The work after PostgreSQL's own.
 pub enum Finish {
+    /// Leaves, other nodes.
+    Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
     /// Other nodes.
@@ -36,6 +50,7 @@ impl Finish {
     /// Does it.
     pub fn run(&self) -> Result<(), Report> {
         match self {
+            Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Drop(dropped) => dropped.finish(),

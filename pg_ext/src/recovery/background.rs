@@ -8,7 +8,8 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
-use super::pass::{self, Sessions};
+use super::nodes::Sessions;
+use super::pass;
 use crate::{catalog, settings};
 
 const INTERVAL: Duration = Duration::from_secs(2);
