@@ -7,10 +7,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
 use cluster::{NodeId, PartitionNumber, TableId};
-use fdw::{ClusterMap, Endpoint, Family, PreparedParticipant, Refusal};
+use fdw::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
+use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
@@ -116,6 +117,10 @@ impl ClusterMap for Catalogs {
     fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
         deadlock::coordinate(node);
         fdw::session::default_opening_statements()
+    }
+
+    fn note_end(&self, how: Ended) {
+        counters::note_end(how);
     }
 
     fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {

@@ -110,6 +110,7 @@ impl ScanState {
             let estate = (*node).ss.ps.state;
             let context = (*estate).es_query_cxt;
             let private = ScanPrivate::from_list((*plan).fdw_private);
+            session::note_relations(&private.relations);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let mut attributes = attributes(descriptor);

@@ -26,6 +26,7 @@ use super::exchange::finish;
 use super::registry::participants;
 use super::{Request, Slot};
 use crate::backend::{cells, check_for_interrupts};
+use crate::cluster_map::{self, Ended};
 use crate::compat;
 use crate::error::{Error, Report, emit};
 use crate::transport::{Interrupts, Reply, Stop, Ticket, request_cancel};
@@ -125,6 +126,7 @@ impl Slot {
             emit(&Report::notice(&name, notice));
         }
         if outcome.is_ok() {
+            cluster_map::note_end(Ended::OnePhase);
             // Too late: like a local statement that is cancelled while it commits.
             // SAFETY: the backend's own variable; nothing is cancelled by it now.
             unsafe { pg_sys::QueryCancelPending = 0 };
