@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 mod catalog;
 mod cluster_map;
 mod compat;
+mod counters;
 mod ddl;
 mod deadlock;
 mod hooks;
@@ -64,6 +65,7 @@ pub extern "C-unwind" fn _PG_init() {
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     fdw::init();
+    fdw::router::init();
     hooks::install();
     worker::register();
     recovery::init();

@@ -12,6 +12,7 @@ mod select;
 
 pub use direct::{Direct, direct_statement};
 pub use from::{Condition, From, JoinKind};
+pub use leaf_schema::at_owner;
 pub use modify::{
     copy_statement, delete_statement, insert_statement, truncate_statement, update_statement,
 };

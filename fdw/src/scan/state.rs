@@ -14,7 +14,7 @@ use super::rescans::may_be_rescanned;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
-use crate::session::{self, Request, Slot, Statement};
+use crate::session::{self, Errand, Request, Slot, Statement, Target};
 use crate::transport::{RowBuffer, Ticket};
 use crate::types::{ParameterWriter, RowReader};
 
@@ -39,6 +39,15 @@ pub enum Step {
         /// How many.
         count: usize,
     },
+}
+
+/// What a statement does over there besides returning rows.
+#[derive(Clone, Copy)]
+pub struct Effects {
+    /// It may lock rows.
+    pub may_lock: bool,
+    /// It changes rows.
+    pub writes: bool,
 }
 
 /// State of one scan node.
@@ -96,6 +105,7 @@ impl ScanState {
             let estate = (*node).ss.ps.state;
             let context = (*estate).es_query_cxt;
             let private = ScanPrivate::from_list((*plan).fdw_private);
+            session::note_relations(&private.relations);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let mut attributes = attributes(descriptor);
@@ -147,6 +157,32 @@ impl ScanState {
         Ok(())
     }
 
+    /// The state of a statement that another plan node runs; to be started and
+    /// filled by that node. `relations` are the tables it names, all in one place.
+    pub fn of_statement(
+        statement: Statement,
+        relations: Vec<pg_sys::Oid>,
+        rows: RowReader,
+        parameters: Evaluated,
+        effects: Effects,
+    ) -> ScanState {
+        ScanState {
+            may_lock: effects.may_lock,
+            writes: effects.writes,
+            relations,
+            user: pg_sys::InvalidOid,
+            statement,
+            rows,
+            needs_heap_tuples: false,
+            fetch_size: 0,
+            parameters,
+            keeps_rows: false,
+            is_async: false,
+            run: None,
+            effort: Rc::default(),
+        }
+    }
+
     /// # Safety
     /// `node` went through [`ScanState::begin`].
     pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut ScanState {
@@ -171,19 +207,40 @@ impl ScanState {
                     count: p.writers.len(),
                 });
             }
-            // SAFETY: the caller's frame has evaluated what was asked for.
-            unsafe { self.parameters.encode() };
-            // SAFETY: the executor's pointers.
-            let flies = self.writes && unsafe { is_all(node) };
-            let run = if flies { self.open_and_commit()? } else { None };
-            self.run = Some(match run {
-                Some(run) => run,
-                None => self.open()?,
-            });
+            // SAFETY: the executor's pointers; the caller's frame has evaluated
+            // what was asked for.
+            unsafe {
+                let errand = self.errand_of_its_own(node);
+                self.start(errand)?;
+            }
         }
-        let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
-        let slot = unsafe { (*node).ss.ss_ScanTupleSlot };
+        unsafe { self.fill((*node).ss.ss_ScanTupleSlot)? };
+        Ok(Step::Slot)
+    }
+
+    /// Sends the statement, as a transaction of its own if it has an errand.
+    ///
+    /// # Safety
+    /// The parameters have been evaluated and still live.
+    pub unsafe fn start(&mut self, errand: Option<Errand>) -> Result<(), Error> {
+        // SAFETY: per the contract.
+        unsafe { self.parameters.encode() };
+        let run = errand.map_or(Ok(None), |errand| self.run_alone(errand))?;
+        self.run = Some(match run {
+            Some(run) => run,
+            None => self.open()?,
+        });
+        Ok(())
+    }
+
+    /// Puts the next row into `slot`, or leaves it empty at the end; in async mode
+    /// also if it has not come.
+    ///
+    /// # Safety
+    /// The scan was started; the slot has its columns.
+    pub unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Err(not_running()) };
         loop {
             if let Some(body) = run.chunk.next_row(&mut run.position) {
                 // SAFETY: the slot's arrays have natts entries; clearing it ends
@@ -193,28 +250,51 @@ impl ScanState {
                     let ctid = self.rows.read(body, (*slot).tts_values, (*slot).tts_isnull)?;
                     store(slot, ctid, self.needs_heap_tuples, &self.rows);
                 }
-                return Ok(Step::Slot);
+                return Ok(());
             }
             // In async mode an empty slot also says: not yet.
             if run.is_exhausted || (self.is_async && !run.is_ready(self.fetch_size)?) {
                 // SAFETY: guarded.
                 unsafe { pg_sys::ExecClearTuple(slot) };
-                return Ok(Step::Slot);
+                return Ok(());
             }
             run.fetch(&self.statement, self.fetch_size, self.keeps_rows)?;
         }
     }
 
-    /// A modification that is the whole transaction, in one round trip.
-    fn open_and_commit(&self) -> Result<Option<Run>, Error> {
-        let slot = session::acquire(Placement::of_all(&self.relations)?.target(self.user))?;
-        let request = Request {
-            statement: &self.statement,
-            parameters: &self.parameters.wire,
-            portal: "",
-            max_rows: 0,
+    /// What the statement is if it can be a transaction of its own over there.
+    unsafe fn errand_of_its_own(&self, node: *mut pg_sys::ForeignScanState) -> Option<Errand> {
+        // SAFETY: the executor's pointers; the node is running.
+        unsafe {
+            if self.writes {
+                return is_all(node).then_some(Errand::Write);
+            }
+            // Asked twice costs more than BEGIN and COMMIT.
+            let is_short = (*(*node).ss.ps.plan).plan_rows <= f64::from(FIRST_ROWS);
+            let reads = is_short && !self.may_lock && !self.is_async;
+            (reads && session::reads_alone((*node).ss.ps.state)).then_some(Errand::Read)
+        }
+    }
+
+    /// Runs it as such, in one round trip; `None` if it is to be opened.
+    fn run_alone(&self, errand: Errand) -> Result<Option<Run>, Error> {
+        let target = Placement::of_all(&self.relations)?.target(self.user);
+        // A foreign table of a user's own server may be a view over functions
+        // that write, which must not outlive a failure here.
+        if errand == Errand::Read && !matches!(target, Target::Node(_)) {
+            return Ok(None);
+        }
+        let slot = session::acquire(target)?;
+        let max_rows = match errand {
+            Errand::Read => self.first_rows(),
+            Errand::Write => 0,
         };
-        Ok(slot.send_and_commit(&request)?.map(|reply| Run {
+        self.effort.begin_to_wait();
+        let Some(reply) = slot.run_alone(&self.request("", max_rows), errand)? else {
+            return Ok(None);
+        };
+        self.effort.received(reply.rows.len());
+        Ok(Some(Run {
             slot,
             // Of no transaction that could still be there.
             owner: (0, 0),
@@ -229,6 +309,10 @@ impl ScanState {
             chunks: 1,
             is_exhausted: true,
         }))
+    }
+
+    fn first_rows(&self) -> i32 {
+        if self.fetch_size > 0 { FIRST_ROWS.min(self.fetch_size) } else { FIRST_ROWS }
     }
 
     fn open(&self) -> Result<Run, Error> {
@@ -270,7 +354,10 @@ impl ScanState {
             let mut session = slot.enter()?;
             session.holds |= self.may_lock;
             session.wrote |= self.writes;
-            ((session.id, session.transaction), session.new_portal())
+            // One that returns nothing is through with its first answer.
+            let is_brief = self.writes && self.statement.result_formats.is_empty();
+            let portal = if is_brief { String::new() } else { session.new_portal() };
+            ((session.id, session.transaction), portal)
         };
         // SAFETY: guarded; reads the current user.
         let user = unsafe { pg_sys::GetUserId() }.to_u32();
@@ -415,10 +502,10 @@ impl Run {
         };
         self.check_owner()?;
         if let Some(bound) = self.bound.take() {
-            session::collect(&self.slot, bound, &statement.text())?;
+            session::collect(&self.slot, bound, statement)?;
         }
         self.effort.begin_to_wait();
-        let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        let reply = session::collect(&self.slot, ticket, statement)?;
         self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();
