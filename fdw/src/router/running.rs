@@ -242,6 +242,8 @@ impl Running {
                 Evaluated { writers: Vec::new(), wire: Vec::new(), ..self.parameters };
             parameters.add_writers((*plan).custom_exprs, (*estate).es_query_cxt);
             let sql = statement.sql.clone();
+            // Prepared anew over there when a leaf's definition changes.
+            session::note_relations(&leaves);
             let scan = ScanState::of_statement(
                 statement,
                 leaves.to_vec(),

@@ -311,6 +311,16 @@ SELECT * FROM ro WHERE id = 16;
 INSERT INTO ro (id) VALUES (34) RETURNING *;
 INSERT INTO ro (id) VALUES (35) RETURNING *;
 DROP POLICY odd ON ro;
+PREPARE wide (bigint) AS SELECT w FROM ro WHERE id = $1;
+EXECUTE wide (15); EXECUTE wide (16);
+ALTER TABLE ro ALTER COLUMN w TYPE text;
+SELECT w || '!' AS w FROM ro WHERE id = 15;
+SELECT w || '!' AS w FROM ro WHERE id = 16;
+\set VERBOSITY sqlstate
+EXECUTE wide (15); EXECUTE wide (16);
+\set VERBOSITY default
+ALTER TABLE ro ALTER COLUMN w TYPE int USING w::int;
+EXECUTE wide (15); EXECUTE wide (16);
 ALTER TABLE ro DROP COLUMN n;
 SELECT * FROM ro WHERE id = 15;
 SELECT * FROM ro WHERE id = 16;
