@@ -3,6 +3,7 @@
 //! implements it over the shard map, tests over a setting.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use cluster::{Credential, NodeId};
 use pgrx::pg_sys;
@@ -74,6 +75,20 @@ pub trait ClusterMap: Sync {
     fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
         let _ = node;
         crate::session::default_opening_statements()
+    }
+
+    /// Refuses to begin a transaction on a node if the isolation level of the
+    /// local one could not be kept. `others` counts the nodes that take part
+    /// already.
+    fn check_isolation(&self, _node: NodeId, _others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A participant of the local transaction, which is committed, is still
+    /// prepared: recovery shall finish it. Waits for that up to the deadline and
+    /// returns whether it happened. Called in COMMIT: nothing in it may raise.
+    fn leave_to_recovery(&self, _deadline: Instant) -> bool {
+        false
     }
 
     /// The identifier of participant `n` of the local transaction `xid`.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
 use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
@@ -15,6 +16,7 @@ use crate::membership::{self, Address};
 use crate::node_session::NODE_ROLE;
 use crate::recovery;
 use crate::report::Report;
+use crate::{gate, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -80,6 +82,14 @@ impl ClusterMap for Catalogs {
             Some(gid) if !nodes.is_empty() => Ok(recovery::record_decision(gid.xid, &nodes)?),
             _ => Ok(()),
         }
+    }
+
+    fn check_isolation(&self, node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(snapshot::check_access(node, others)?)
+    }
+
+    fn leave_to_recovery(&self, deadline: Instant) -> bool {
+        gate::await_settlement(gate::note_incident(), deadline)
     }
 
     fn handshake(&self, node: NodeId) -> Option<String> {

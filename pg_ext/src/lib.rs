@@ -10,7 +10,9 @@ mod catalog;
 mod cluster_map;
 mod compat;
 mod ddl;
+mod gate;
 mod hooks;
+mod in_doubt;
 mod lists;
 mod membership;
 mod node_session;
@@ -18,6 +20,7 @@ mod peers;
 mod recovery;
 mod report;
 mod settings;
+mod snapshot;
 mod worker;
 mod wrapper;
 
@@ -58,7 +61,11 @@ pub extern "C-unwind" fn _PG_init() {
     catalog::init();
     node_session::init();
     fdw::register(&cluster_map::Catalogs);
+    // Transaction callbacks run in reverse order.
+    gate::request_memory();
+    gate::init();
     fdw::init();
+    snapshot::init();
     hooks::install();
     worker::register();
     recovery::register();

@@ -7,12 +7,18 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 
 /// The database that the cluster lives in.
 pub fn database() -> String {
     let setting = DATABASE.get().unwrap_or_default();
     setting.to_string_lossy().into_owned()
+}
+
+/// Whether REPEATABLE READ takes a snapshot of the whole cluster.
+pub fn global_snapshot() -> bool {
+    GLOBAL_SNAPSHOT.get()
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -28,6 +34,14 @@ pub fn define() {
         c"The same on every node. In other databases shardman does nothing.",
         &DATABASE,
         GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.global_snapshot",
+        c"Sets whether REPEATABLE READ takes one snapshot of all nodes.",
+        c"Off, each node has a snapshot of its own, taken at its first use: a transaction that changed several nodes may be seen on some of them only.",
+        &GLOBAL_SNAPSHOT,
+        GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

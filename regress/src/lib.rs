@@ -8,6 +8,9 @@
 
 mod account;
 mod cluster;
+mod dispatcher;
+mod keys;
+mod paused;
 mod pg_regress;
 mod places;
 mod ports;
@@ -16,6 +19,8 @@ mod session;
 mod wait;
 
 pub use cluster::{Shape, TestCluster};
+pub use keys::{key_on_node, keys_on_node};
+pub use paused::PausedProcess;
 pub use pg_regress::Suite;
 pub use session::{Session, db_error};
 pub use wait::eventually;

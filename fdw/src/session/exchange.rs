@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::registry;
 use super::slot::Lease;
 use super::{Request, Session, Slot, Target};
 use crate::backend::check_for_interrupts;
@@ -21,7 +22,12 @@ impl Slot {
     pub(crate) fn enter(self: &Rc<Slot>) -> Result<Lease, Error> {
         let properties = match self.target {
             Target::Node(node) => match cluster_map::map() {
-                Some(map) => map.opening_statements(node)?,
+                Some(map) => {
+                    if self.lease()?.depth == 0 {
+                        map.check_isolation(node, &registry::node_participants)?;
+                    }
+                    map.opening_statements(node)?
+                }
                 None => String::new(),
             },
             Target::Server { .. } => String::new(),

@@ -11,6 +11,7 @@
 
 mod analyze;
 mod drop_guard;
+mod executor_start;
 mod partial_state;
 mod planner;
 mod utility;
@@ -19,6 +20,7 @@ mod utility;
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    executor_start::install();
     planner::install();
     utility::install();
 }

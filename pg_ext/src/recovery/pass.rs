@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use cluster::NodeId;
-use cluster::txn::{CoordinatorRecord, Gid, LocalOutcome, Verdict, decide, is_settled};
+use cluster::txn::{CoordinatorRecord, Gid, Leftovers, LocalOutcome, Verdict, decide, is_settled};
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 
@@ -20,12 +20,19 @@ const GRACE_SECONDS: f64 = 2.0;
 pub struct Sessions(HashMap<NodeId, Dialog>);
 
 /// What a pass did.
-#[derive(Default)]
 pub struct Tally {
     /// Participants committed or rolled back.
     pub finished: i64,
     /// What an operator should know, one line each.
     pub troubles: Vec<String>,
+    /// What is left of this node's transactions.
+    pub leftovers: Leftovers,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally { finished: 0, troubles: Vec::new(), leftovers: Leftovers::None }
+    }
 }
 
 /// A participant as its node listed it.
@@ -58,6 +65,7 @@ pub fn run(sessions: &mut Sessions) -> Result<Tally, Report> {
             }
             Err(report) => {
                 sessions.0.remove(&member.id);
+                tally.leftovers = Leftovers::Some;
                 // A node that is down is looked at again in the next pass.
                 if !is_absence(&report) {
                     let Report { message, .. } = report;
@@ -77,7 +85,12 @@ pub fn run(sessions: &mut Sessions) -> Result<Tally, Report> {
             has_decision: decided.iter().any(|(xid, _)| *xid == found.gid.xid),
         };
         let verb = match decide(record, found.is_old) {
-            Verdict::Wait => continue,
+            Verdict::Wait => {
+                if !found.is_old && tally.leftovers == Leftovers::None {
+                    tally.leftovers = Leftovers::OnlyYoung;
+                }
+                continue;
+            }
             Verdict::Commit => "COMMIT",
             Verdict::Rollback => "ROLLBACK",
             Verdict::Undecided => {
@@ -90,10 +103,13 @@ pub fn run(sessions: &mut Sessions) -> Result<Tally, Report> {
         };
         match finish(sessions, found, verb) {
             Ok(()) => tally.finished += 1,
-            Err(report) => tally.troubles.push(format!(
-                "could not finish transaction \"{}\" on node {}: {}",
-                found.gid, found.node, report.message
-            )),
+            Err(report) => {
+                tally.leftovers = Leftovers::Some;
+                tally.troubles.push(format!(
+                    "could not finish transaction \"{}\" on node {}: {}",
+                    found.gid, found.node, report.message
+                ));
+            }
         }
     }
     let still: Vec<_> = prepared.iter().map(|found| found.gid).collect();
