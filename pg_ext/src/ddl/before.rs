@@ -58,6 +58,9 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
         let is_import = name == "TRANSACTION SNAPSHOT";
         if is_import || name == "TRANSACTION" || name.eq_ignore_ascii_case("transaction_isolation")
         {
+            if is_import {
+                snapshot::check_import()?;
+            }
             return Ok(after_isolation(is_import, at_top));
         }
         if !at_top || (*statement).kind != pg_sys::VariableSetKind::VAR_SET_VALUE {
@@ -112,7 +115,7 @@ unsafe fn begin_of_transaction(statement: *mut pg_sys::TransactionStmt, at_top: 
 }
 
 fn after_isolation(is_import: bool, is_top: bool) -> Step {
-    if !snapshot::is_wanted() {
+    if !is_import && !snapshot::is_wanted() {
         return Step::Pass;
     }
     let finish = Some(Finish::Isolation { is_import, is_top });

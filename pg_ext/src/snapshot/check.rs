@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 
 use super::current::{Current, current, isolation, remember};
 use super::local_use::has_used_this_node;
+use crate::node_session::is_node_session;
 use crate::report::Report;
 use crate::settings;
 
@@ -47,15 +48,17 @@ pub fn check_access(node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Repo
     if DDL.get() && !unsafe { pg_sys::IsTransactionBlock() } {
         return Ok(());
     }
+    let current = current();
+    if current == Current::Imported {
+        return Err(imported());
+    }
     if level == pg_sys::XACT_REPEATABLE_READ {
-        if !settings::global_snapshot() {
-            return Ok(());
-        }
-        match current() {
+        match current {
             Current::Cluster(nodes) if nodes.contains(&node) => return Ok(()),
-            Current::Cluster(_) => return Err(is_new(node)),
-            Current::Imported => return Err(imported()),
-            Current::Local | Current::OneNode => {}
+            // In a session of another node the cluster is the other's affair.
+            Current::Cluster(_) if !is_node_session() => return Err(is_new(node)),
+            _ if !settings::global_snapshot() => return Ok(()),
+            _ => {}
         }
     }
     if others() > 0 || has_used_this_node() {
@@ -63,6 +66,20 @@ pub fn check_access(node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Repo
     }
     remember(Current::OneNode);
     Ok(())
+}
+
+/// Refuses SET TRANSACTION SNAPSHOT in a transaction that has its snapshot
+/// already, with a better reason than PostgreSQL's.
+pub fn check_import() -> Result<(), Report> {
+    if !matches!(current(), Current::Cluster(_)) {
+        return Ok(());
+    }
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot import a snapshot into a transaction that has a snapshot of the cluster",
+    )
+    .detail("REPEATABLE READ took it when it came into force; an exported snapshot is of one node only.")
+    .hint("SET shardman.global_snapshot = off before the transaction begins."))
 }
 
 /// A plain-old frame.

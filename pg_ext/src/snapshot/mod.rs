@@ -6,6 +6,6 @@ mod current;
 mod local_use;
 mod take;
 
-pub use check::{allowing_ddl, check_access, init};
+pub use check::{allowing_ddl, check_access, check_import, init};
 pub use current::{is_of_the_cluster, isolation, joins_the_cluster};
 pub use take::{after_setting, is_wanted};
