@@ -14,6 +14,82 @@ CREATE FUNCTION shardman.describe_index(index oid) RETURNS text
 COMMENT ON FUNCTION shardman.describe_index(oid) IS 'internal: CREATE INDEX with every name qualified, to make it again on another node';
 REVOKE ALL ON FUNCTION shardman.describe_index(oid) FROM PUBLIC;
 
+CREATE FUNCTION shardman.describe_attachments(rel oid) RETURNS jsonb
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
+    AS $$
+        WITH commented(kind, name, classoid, objoid, objsubid) AS (
+            SELECT 'TABLE', '', 'pg_class'::regclass, rel, 0
+            UNION ALL
+            SELECT 'COLUMN', '.' || quote_ident(attname), 'pg_class'::regclass, rel, attnum
+            FROM pg_attribute WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped
+            UNION ALL
+            SELECT 'INDEX', indexrelid::regclass::text, 'pg_class'::regclass, indexrelid, 0
+            FROM pg_index WHERE indrelid = rel
+            UNION ALL
+            SELECT 'CONSTRAINT', quote_ident(conname) || ' ON ', 'pg_constraint'::regclass, oid, 0
+            FROM pg_constraint WHERE conrelid = rel
+            UNION ALL
+            SELECT 'TRIGGER', quote_ident(tgname) || ' ON ', 'pg_trigger'::regclass, oid, 0
+            FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal
+            UNION ALL
+            SELECT 'POLICY', quote_ident(polname) || ' ON ', 'pg_policy'::regclass, oid, 0
+            FROM pg_policy WHERE polrelid = rel
+            UNION ALL
+            SELECT 'STATISTICS', quote_ident(n.nspname) || '.' || quote_ident(x.stxname), 'pg_statistic_ext'::regclass, x.oid, 0
+            FROM pg_statistic_ext AS x JOIN pg_namespace AS n ON n.oid = x.stxnamespace WHERE x.stxrelid = rel),
+        granted(columns, acl) AS (
+            SELECT '', relacl FROM pg_class WHERE oid = rel
+            UNION ALL
+            SELECT ' (' || quote_ident(attname) || ')', attacl
+            FROM pg_attribute WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped),
+        statements(step, name, sql) AS (
+            SELECT 1, x.stxname::text, pg_get_statisticsobjdef(x.oid)
+            FROM pg_statistic_ext AS x WHERE x.stxrelid = rel
+            UNION ALL
+            SELECT 2, tgname, pg_get_triggerdef(oid)
+            FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal
+            UNION ALL
+            SELECT 3, tgname, format('ALTER TABLE %s %s TRIGGER %I', rel::regclass, CASE tgenabled
+                       WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname)
+            FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal AND tgenabled <> 'O'
+            UNION ALL
+            SELECT 4, polname, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', polname, rel::regclass,
+                       CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+                       CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                                   WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+                       (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ' ORDER BY pg_get_userbyid(r))
+                        FROM unnest(polroles) AS r))
+                   || coalesce(' USING (' || pg_get_expr(polqual, polrelid) || ')', '')
+                   || coalesce(' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')', '')
+            FROM pg_policy WHERE polrelid = rel
+            UNION ALL
+            SELECT 5, '1', format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', rel::regclass)
+            FROM pg_class WHERE oid = rel AND relrowsecurity
+            UNION ALL
+            SELECT 5, '2', format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', rel::regclass)
+            FROM pg_class WHERE oid = rel AND relforcerowsecurity
+            UNION ALL
+            -- What the owner has by default goes first, since it may have been given away.
+            SELECT 6, '', format('REVOKE ALL ON %s FROM %I', rel::regclass, pg_get_userbyid(relowner))
+            FROM pg_class WHERE oid = rel AND relacl IS NOT NULL
+            UNION ALL
+            SELECT 7, g.columns, format('GRANT %s ON %s TO %s', string_agg(a.privilege_type || g.columns, ', ' ORDER BY a.privilege_type),
+                       rel::regclass, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+                   || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+            FROM granted AS g, aclexplode(g.acl) AS a
+            GROUP BY g.columns, a.grantee, a.is_grantable
+            UNION ALL
+            SELECT 8, kind || name, format('COMMENT ON %s %s IS %L', kind, CASE
+                       WHEN kind IN ('INDEX', 'STATISTICS') THEN name
+                       WHEN kind IN ('TABLE', 'COLUMN') THEN rel::regclass || name
+                       ELSE name || rel::regclass END, d.description)
+            FROM commented JOIN pg_description AS d USING (classoid, objoid, objsubid))
+        SELECT coalesce(jsonb_agg(sql ORDER BY step, name, sql), '[]') FROM statements
+    $$;
+COMMENT ON FUNCTION shardman.describe_attachments(oid) IS 'internal: statements that give a copy of a table its statistics objects, triggers, policies, grants and comments';
+REVOKE ALL ON FUNCTION shardman.describe_attachments(oid) FROM PUBLIC;
+
 CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
     -- With nothing else on the path every printed name comes out qualified; constants are printed so
@@ -61,9 +137,46 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
             'foreign_keys', coalesce((
                 SELECT jsonb_agg(k.conname ORDER BY k.conname)
                 FROM pg_constraint AS k
-                WHERE k.conrelid = c.oid AND k.contype = 'f'), '[]'))
+                WHERE k.conrelid = c.oid AND k.contype = 'f'), '[]'),
+            'column_settings', (
+                SELECT coalesce(jsonb_agg(format('ALTER TABLE %s ALTER COLUMN %I SET %s', c.oid::regclass, a.attname, s.clause)
+                                          ORDER BY a.attnum, s.clause), '[]')
+                FROM pg_attribute AS a
+                     JOIN pg_type AS t ON t.oid = a.atttypid,
+                     LATERAL (VALUES
+                         (CASE WHEN a.attstattarget >= 0 THEN 'STATISTICS ' || a.attstattarget END),
+                         (CASE WHEN a.attstorage <> t.typstorage THEN 'STORAGE ' || CASE a.attstorage
+                             WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END),
+                         -- Newer minor releases keep a version of their own among the options.
+                         ((SELECT '(' || string_agg(o, ', ') || ')' FROM unnest(a.attoptions) AS o
+                           WHERE o NOT LIKE 'pg\_attver=%'))) AS s(clause)
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND s.clause IS NOT NULL),
+            'attachments', shardman.describe_attachments(c.oid))
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.oid = rel
     $$;
 COMMENT ON FUNCTION shardman.describe_table(oid) IS 'internal: a table''s definition with every name qualified, to make it again on another node';
 REVOKE ALL ON FUNCTION shardman.describe_table(oid) FROM PUBLIC;
+
+CREATE FUNCTION shardman.schema_digest() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog
+    AS $$
+        SELECT md5(coalesce(string_agg(
+                   concat_ws(' ', t.table_id, t.group_id, t.distribution_columns, t.leaf_options, pg_get_userbyid(c.relowner),
+                             shardman.describe_table(t.rel), p.nodes,
+                             -- Leaves are the same relations everywhere, each a table on one node.
+                             l.leaves),
+                   E'\n' ORDER BY t.table_id), ''))
+        FROM shardman.sharded_table AS t
+             JOIN pg_class AS c ON c.oid = t.rel
+             CROSS JOIN LATERAL (SELECT string_agg(node_id::text, ',' ORDER BY pnum) AS nodes
+                                 FROM shardman.placement WHERE group_id = t.group_id) AS p
+             CROSS JOIN LATERAL (SELECT string_agg(lc.relname || pg_get_userbyid(lc.relowner) || pg_get_expr(lc.relpartbound, lc.oid)
+                                                   || (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attname)
+                                                       FROM pg_attribute AS a WHERE a.attrelid = lc.oid AND a.attnum > 0 AND NOT a.attisdropped),
+                                                   ';' ORDER BY lc.relname) AS leaves
+                                 FROM pg_inherits AS i JOIN pg_class AS lc ON lc.oid = i.inhrelid
+                                 WHERE i.inhparent = t.rel) AS l
+    $$;
+COMMENT ON FUNCTION shardman.schema_digest() IS 'a digest of everything managed: equal on all nodes whose managed schema is the same';
+REVOKE ALL ON FUNCTION shardman.schema_digest() FROM PUBLIC;

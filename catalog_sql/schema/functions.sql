@@ -34,7 +34,11 @@ COMMENT ON FUNCTION shardman.raft_status_json() IS 'the same as a JSON object, w
 
 CREATE FUNCTION shardman.recover_xacts() RETURNS bigint
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'recover_xacts_wrapper';
-COMMENT ON FUNCTION shardman.recover_xacts() IS 'finishes what this node coordinated and a crash left prepared on other nodes, as the recovery worker does every two seconds; returns how many participants';
+COMMENT ON FUNCTION shardman.recover_xacts() IS 'finishes what a crash left prepared, as the recovery worker does every two seconds: on other nodes what this node coordinated, here what nobody else can finish; returns how many parts';
+
+CREATE FUNCTION shardman.resolve_in_doubt(gid text, decision text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resolve_in_doubt_wrapper';
+COMMENT ON FUNCTION shardman.resolve_in_doubt(text, text) IS 'finishes a transaction that is prepared on this node and whose coordinator is lost, by ''commit'' or ''abort''; refused if a node knows better; the other participants follow';
 
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
@@ -44,6 +48,10 @@ COMMENT ON FUNCTION shardman.raft_rpc(bytea) IS 'internal: hands a Raft message 
 CREATE FUNCTION shardman.check_member(cluster_id text, node_id integer, system_identifier bigint) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'check_member_wrapper';
 COMMENT ON FUNCTION shardman.check_member(text, integer, bigint) IS 'internal: raises unless this server is that node of that cluster';
+
+CREATE FUNCTION shardman.transaction_outcome(gid text) RETURNS text
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'transaction_outcome_wrapper';
+COMMENT ON FUNCTION shardman.transaction_outcome(text) IS 'internal: what this node knows of a distributed transaction: committed, aborted (then it promises that this will not change), prepared or unknown';
 
 CREATE FUNCTION shardman.describe_server() RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_server_wrapper';
@@ -58,8 +66,9 @@ CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
 COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggregate of a statement from another node, asks for its transition state';
 
 REVOKE ALL ON FUNCTION
-    shardman.recover_xacts(), shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
+    shardman.recover_xacts(), shardman.resolve_in_doubt(text, text), shardman.transaction_outcome(text),
+    shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
     shardman.adopt(text)
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;
+GRANT EXECUTE ON FUNCTION shardman.transaction_outcome(text), shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;

@@ -54,11 +54,29 @@ REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman
 GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
+-- In the transaction of the coordinator and, written by PREPARE, in that of
+-- each participant. A participant that is asked by others and has neither the
+-- row nor a prepared part promises with a row of the same key that it never
+-- will have one.
 CREATE TABLE shardman.commit_decision (
-    xid          bigint PRIMARY KEY,
+    coordinator  integer,
+    life         bigint,
+    xid          bigint,
     participants integer[] NOT NULL,
-    decided_at   timestamptz NOT NULL
+    promised_by  xid8,
+    written_at   timestamptz NOT NULL,
+    PRIMARY KEY (coordinator, life, xid)
 );
-COMMENT ON TABLE shardman.commit_decision IS 'transactions of this node that were committed while participants were prepared; a row goes when none is prepared any more';
-REVOKE ALL ON shardman.commit_decision FROM PUBLIC;
-GRANT SELECT ON shardman.commit_decision TO PUBLIC;
+COMMENT ON TABLE shardman.commit_decision IS 'distributed transactions that are committed as far as this node is concerned, kept until no participant is prepared any more';
+COMMENT ON COLUMN shardman.commit_decision.life IS 'of the coordinator: from one start of its shared memory to the next';
+COMMENT ON COLUMN shardman.commit_decision.xid IS 'of the coordinator';
+COMMENT ON COLUMN shardman.commit_decision.promised_by IS 'if not null, this node''s part is not committed and never will be: the transaction that promised this';
+
+CREATE TABLE shardman.in_doubt_note (
+    gid   text PRIMARY KEY,
+    known text NOT NULL
+);
+COMMENT ON TABLE shardman.in_doubt_note IS 'what the recovery worker found out of transactions that it cannot finish';
+
+REVOKE ALL ON shardman.commit_decision, shardman.in_doubt_note FROM PUBLIC;
+GRANT SELECT ON shardman.commit_decision, shardman.in_doubt_note TO PUBLIC;

@@ -35,10 +35,14 @@ CREATE VIEW shardman.parts AS
 COMMENT ON VIEW shardman.parts IS 'the shard map: which node holds which partition';
 
 CREATE VIEW shardman.in_doubt AS
-    SELECT p.gid, (pg_catalog.string_to_array(p.gid, '_'))[2]::integer AS coordinator,
-           p.prepared, pg_catalog.clock_timestamp() - p.prepared AS age
+    SELECT p.gid, f.field[2]::integer AS coordinator,
+           pg_catalog.string_to_array(nullif(f.field[6], ''), '.')::integer[] AS participants,
+           p.prepared, pg_catalog.clock_timestamp() - p.prepared AS age,
+           coalesce(k.known, 'its coordinator is at it') AS known
     FROM pg_catalog.pg_prepared_xacts AS p
-    WHERE p.database = pg_catalog.current_database() AND p.gid ~ '^sc_\d+_\d+_\d+$';
-COMMENT ON VIEW shardman.in_doubt IS 'participants prepared on this node; their coordinator decides';
+         CROSS JOIN LATERAL (SELECT pg_catalog.string_to_array(p.gid, '_')) AS f(field)
+         LEFT JOIN shardman.in_doubt_note AS k ON k.gid = p.gid
+    WHERE p.database = pg_catalog.current_database() AND p.gid ~ '^sc_\d+_\d+_\d+_\d+_[\d.]*$';
+COMMENT ON VIEW shardman.in_doubt IS 'parts of distributed transactions that are prepared on this node, and what this node knows of their fate';
 
 GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts TO PUBLIC;

@@ -4,6 +4,8 @@
 //! decision of the cluster is a unit test that runs in microseconds.
 #![forbid(unsafe_code)]
 
+pub mod ddl;
+pub mod deadlock;
 mod digits;
 mod identity;
 mod ids;

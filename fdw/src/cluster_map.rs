@@ -91,8 +91,9 @@ pub trait ClusterMap: Sync {
         false
     }
 
-    /// The identifier of participant `n` of the local transaction `xid`.
-    fn gid(&self, xid: u64, n: u32) -> String {
+    /// The identifier of part `n` of the local transaction `xid`, which has
+    /// these participants; `None` for a server that a user created by hand.
+    fn gid(&self, xid: u64, n: u32, _participants: &[Option<NodeId>]) -> String {
         let node = self.local_node().map_or(0, |n| n.0);
         format!("sc_{node}_{xid}_{n}")
     }

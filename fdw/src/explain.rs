@@ -1,4 +1,5 @@
-//! What EXPLAIN shows of a foreign scan: node and remote SQL.
+//! What EXPLAIN shows of a foreign scan: node and remote SQL, what was not sent
+//! and why, and after it ran what it has asked for and waited for.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -9,7 +10,7 @@ use crate::backend::text_of;
 use crate::cluster_map;
 use crate::error::callback;
 use crate::placement::Placement;
-use crate::scan::ScanPrivate;
+use crate::scan::{Effort, Notes, ScanPrivate, ScanState};
 
 /// A plain-old frame.
 pub unsafe extern "C-unwind" fn explain_scan(
@@ -24,9 +25,34 @@ pub unsafe extern "C-unwind" fn explain_scan(
                 let private = ScanPrivate::from_list((*plan).fdw_private);
                 node(es, Placement::of_all(&private.relations)?);
                 text(es, c"Remote SQL", &private.sql);
+                for note in Notes::of((*plan).fdw_private) {
+                    text(es, c"Not Shipped", &note);
+                }
+                if (*es).analyze && !(*state).fdw_state.is_null() {
+                    ran(es, ScanState::of(state).effort());
+                }
             }
             Ok(())
         })
+    }
+}
+
+/// Chunks, rows in them, and the time that was waited for them.
+unsafe fn ran(es: *mut pg_sys::ExplainState, effort: &Effort) {
+    // SAFETY: `es` is EXPLAIN's; guarded.
+    unsafe {
+        integer(es, c"Remote Requests", effort.requests() as i64);
+        integer(es, c"Remote Rows", effort.rows() as i64);
+        if (*es).timing {
+            let milliseconds = effort.waited().as_secs_f64() * 1000.0;
+            pg_sys::ExplainPropertyFloat(
+                c"Remote Time".as_ptr(),
+                c"ms".as_ptr(),
+                milliseconds,
+                3,
+                es,
+            );
+        }
     }
 }
 

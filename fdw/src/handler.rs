@@ -22,6 +22,7 @@ pub fn handler() -> *mut pg_sys::FdwRoutine {
         (*routine).BeginForeignScan = Some(scan::begin);
         (*routine).IterateForeignScan = Some(scan::iterate);
         (*routine).ReScanForeignScan = Some(scan::rescan);
+        (*routine).RecheckForeignScan = Some(scan::recheck);
         (*routine).EndForeignScan = Some(scan::end);
         (*routine).IsForeignPathAsyncCapable = Some(scan::is_async_capable);
         (*routine).ForeignAsyncRequest = Some(scan::request);

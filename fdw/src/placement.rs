@@ -97,12 +97,17 @@ impl RemoteRelation {
 
     /// A column's name there, as SQL.
     pub fn column(&self, attribute: &Attribute) -> Vec<u8> {
+        quote_identifier(&self.column_name(attribute))
+    }
+
+    /// A column's name there.
+    pub fn column_name(&self, attribute: &Attribute) -> Vec<u8> {
         let own = if self.has_own_names {
             options::column_name(self.relid, attribute.number)
         } else {
             None
         };
-        quote_identifier(own.as_deref().unwrap_or(&attribute.name))
+        own.unwrap_or_else(|| attribute.name.clone())
     }
 
     /// The name there, as SQL, of the column with this number; -1 is ctid.

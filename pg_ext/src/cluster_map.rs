@@ -6,20 +6,32 @@ use std::time::Instant;
 
 use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
-use cluster::txn::Gid;
+use cluster::txn::{Gid, TransactionName};
 use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
+use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
-use crate::node_session::NODE_ROLE;
+use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
 use crate::{gate, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
+
+/// A session that works for another node opens none itself: what it did there
+/// would be a transaction of its own, which neither sees what the distributed
+/// transaction has done nor ends with it, and would wait for its locks.
+fn reach_from_a_participant(node: NodeId) -> Refusal {
+    Refusal::not_supported(format!(
+        "cannot reach node {node} from a function that another node's statement runs here"
+    ))
+    .with_detail("A function in a constraint, index, generated column or trigger runs on the node of the row.")
+    .with_hint("Let the function use only tables of which the rows are on that node, or call it in a statement of its own.")
+}
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
@@ -41,6 +53,9 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
+        if is_node_session() {
+            return Err(reach_from_a_participant(node));
+        }
         let identity = membership::my_identity().map_err(Refusal::from)?;
         let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
@@ -68,18 +83,25 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
-    fn gid(&self, xid: u64, participant: u32) -> String {
+    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+        deadlock::coordinate(node);
+        fdw::session::default_opening_statements()
+    }
+
+    fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
-        Gid { coordinator, xid, participant }.to_string()
+        let transaction = TransactionName { coordinator, life: recovery::present_life(), xid };
+        let nodes: Vec<_> = participants.iter().flatten().copied().collect();
+        Gid::new(transaction, number, &nodes).to_string()
     }
 
     fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
-        let xid = participants.first().and_then(|first| Gid::parse(&first.gid));
+        let gid = participants.first().and_then(|first| Gid::parse(&first.gid));
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();
-        match xid {
+        match gid {
             // Servers that a user created by hand are not recovered.
-            Some(gid) if !nodes.is_empty() => Ok(recovery::record_decision(gid.xid, &nodes)?),
+            Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
     }
@@ -96,8 +118,12 @@ impl ClusterMap for Catalogs {
         let identity = membership::my_identity().ok()?;
         let system_identifier = registry().ok()?.member(node)?.system_identifier;
         Some(format!(
-            "SELECT shardman.check_member('{}', {node}, {})",
-            identity.cluster_id, system_identifier.0 as i64
+            "SELECT shardman.check_member('{}', {node}, {}), shardman.serve({}, {}, {})",
+            identity.cluster_id,
+            system_identifier.0 as i64,
+            identity.node_id,
+            deadlock::my_pid(),
+            deadlock::my_start(),
         ))
     }
 }

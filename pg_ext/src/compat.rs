@@ -39,6 +39,24 @@ pub unsafe fn is_hash(spec: *mut pg_sys::PartitionSpec) -> bool {
     unsafe { crate::lists::text((*spec).strategy).eq_ignore_ascii_case("hash") }
 }
 
+/// The place of a process in shared arrays.
+///
+/// # Safety
+/// `process` is a valid PGPROC.
+pub unsafe fn process_number(process: *const pg_sys::PGPROC) -> usize {
+    // SAFETY: the caller's. From 17 on the number follows from the address.
+    unsafe { (*process).pgprocno as usize }
+}
+
+/// The local transaction id of a process; 0 outside of a transaction.
+///
+/// # Safety
+/// `process` is a valid PGPROC.
+pub unsafe fn transaction_of(process: *const pg_sys::PGPROC) -> pg_sys::LocalTransactionId {
+    // SAFETY: the caller's; four aligned bytes, which others may be writing.
+    unsafe { std::ptr::read_volatile(&raw const (*process).lxid) }
+}
+
 /// The number of this backend's running transaction, new for each: it tells
 /// what was left behind by an earlier one.
 pub fn local_transaction_id() -> pg_sys::LocalTransactionId {

@@ -10,6 +10,7 @@ mod catalog;
 mod cluster_map;
 mod compat;
 mod ddl;
+mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
@@ -20,6 +21,7 @@ mod peers;
 mod recovery;
 mod report;
 mod settings;
+mod shared_memory;
 mod snapshot;
 mod worker;
 mod wrapper;
@@ -44,7 +46,8 @@ extension_sql_file!(
     name = "wrapper",
     requires = ["describe"]
 );
-extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["wrapper"]);
+extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
+extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -60,6 +63,8 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     catalog::init();
     node_session::init();
+    shared_memory::init();
+    deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
@@ -68,7 +73,8 @@ pub extern "C-unwind" fn _PG_init() {
     snapshot::init();
     hooks::install();
     worker::register();
-    recovery::register();
+    recovery::init();
+    deadlock::register();
 }
 
 #[allow(unsafe_code)]

@@ -5,10 +5,22 @@ use std::ffi::{CStr, CString};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+static BROADCAST_DDL: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
+static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// Whether DDL about anything else than sharded tables runs on every node.
+pub fn broadcast_ddl() -> bool {
+    BROADCAST_DDL.get()
+}
+
+/// Whether DDL about sharded tables runs on every node.
+pub fn sync_schema() -> bool {
+    SYNC_SCHEMA.get()
+}
 
 /// The database that the cluster lives in.
 pub fn database() -> String {
@@ -28,6 +40,14 @@ pub fn num_parts() -> u16 {
 
 /// Defines the settings and reserves their prefix.
 pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"shardman.broadcast_ddl",
+        c"Runs ordinary DDL on every node.",
+        c"Schemas, functions, types, views, roles, ordinary tables, grants on them; see docs/ddl.md. DDL on sharded tables always runs on every node.",
+        &BROADCAST_DDL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_string_guc(
         c"shardman.database",
         c"Sets the database that the cluster lives in.",
@@ -52,6 +72,14 @@ pub fn define() {
         1,
         1024,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.sync_schema",
+        c"Runs DDL on sharded tables on every node.",
+        c"Off only to mend a node whose schema differs from the others'. CREATE, DROP and indexes are not affected.",
+        &SYNC_SCHEMA,
+        GucContext::Suset,
         GucFlags::default(),
     );
     reserve_prefix(c"shardman");

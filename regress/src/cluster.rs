@@ -1,18 +1,25 @@
 //! A cluster that lives as long as one test.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::places;
 use crate::ports::PortBlock;
+use crate::proxy::Proxy;
 use crate::session::Session;
 
 /// For one call of shardmanctl, which has closer bounds of its own.
 const COMMAND_BOUND_SECONDS: u32 = 240;
 const START_ATTEMPTS: u32 = 3;
+/// Where proxies listen, each on its server's port.
+const PEER_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const LOG_LINES_SHOWN: usize = 40;
 
 /// What to start.
@@ -29,7 +36,10 @@ pub struct Shape<'a> {
 pub struct TestCluster {
     program: PathBuf,
     dir: PathBuf,
+    /// Gone before their ports are given back.
+    proxies: Vec<Proxy>,
     ports: PortBlock,
+    kills_processes: AtomicBool,
 }
 
 impl TestCluster {
@@ -43,11 +53,20 @@ impl TestCluster {
         Self::start(&Shape { nodes: 1, is_plain: true, config: &[] })
     }
 
+    /// A cluster whose nodes reach each other through [`proxy`](Self::proxy).
+    pub fn with_proxies(nodes: u16) -> anyhow::Result<Self> {
+        Self::start_in_any_ports(&Shape { nodes, is_plain: false, config: &[] }, true)
+    }
+
     /// What `shape` says.
     pub fn start(shape: &Shape<'_>) -> anyhow::Result<Self> {
+        Self::start_in_any_ports(shape, false)
+    }
+
+    fn start_in_any_ports(shape: &Shape<'_>, has_proxies: bool) -> anyhow::Result<Self> {
         let mut attempt = 1;
         loop {
-            match Self::try_start(shape) {
+            match Self::try_start(shape, has_proxies) {
                 // A program that knows nothing of our blocks was faster.
                 Err(error)
                     if attempt < START_ATTEMPTS
@@ -61,13 +80,29 @@ impl TestCluster {
         }
     }
 
-    fn try_start(shape: &Shape<'_>) -> anyhow::Result<Self> {
+    fn try_start(shape: &Shape<'_>, has_proxies: bool) -> anyhow::Result<Self> {
         let program = places::shardmanctl()?;
         let ports = PortBlock::reserve()?;
-        let cluster = Self { program, dir: places::scratch("c")?, ports };
+        let mut cluster = Self {
+            program,
+            dir: places::scratch("c")?,
+            ports,
+            proxies: Vec::new(),
+            kills_processes: AtomicBool::new(false),
+        };
         let nodes = shape.nodes.to_string();
         let base_port = cluster.ports.base().to_string();
         let mut arguments = vec!["up", "--nodes", &nodes, "--base-port", &base_port, "--no-fsync"];
+        let peer_host = PEER_ADDRESS.to_string();
+        if has_proxies {
+            arguments.extend(["--peer-host", &peer_host]);
+            for node in 1..=shape.nodes {
+                let port = cluster.port(node);
+                let here = SocketAddr::from((PEER_ADDRESS, port));
+                let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                cluster.proxies.push(Proxy::start(here, server)?);
+            }
+        }
         if shape.is_plain {
             arguments.push("--plain");
         }
@@ -115,6 +150,21 @@ impl TestCluster {
     /// Runs `dev COMMAND --node K`.
     pub fn on_node(&self, command: &str, node: u16) -> anyhow::Result<Value> {
         self.dev(&[command, "--node", &node.to_string()])
+    }
+
+    /// What stands between node `node` and those that connect to it.
+    ///
+    /// Panics if the cluster was started without proxies.
+    pub fn proxy(&self, node: u16) -> &Proxy {
+        &self.proxies[usize::from(node) - 1]
+    }
+
+    /// Kills one process of a server, which restarts all its others. A test
+    /// that does this is not failed for the crash in the server's log.
+    pub fn kill_process(&self, pid: i64) -> anyhow::Result<()> {
+        self.kills_processes.store(true, Ordering::Relaxed);
+        let pid = Pid::from_raw(i32::try_from(pid)?);
+        kill(pid, Signal::SIGKILL).with_context(|| format!("could not kill process {pid}"))
     }
 
     /// The port of node `node`; the first is 1.
@@ -214,9 +264,15 @@ impl TestCluster {
 }
 
 /// Signs of a server process that crashed by itself. A server that a test
-/// kills has no time to write such a line.
-fn crash_in(log: &str) -> Option<&str> {
-    log.lines().find(|line| line.contains("was terminated by signal") || line.contains("PANIC:  "))
+/// kills has no time to write such a line; if the test kills single processes,
+/// that signal says nothing.
+fn crash_in(log: &str, kills_processes: bool) -> Option<&str> {
+    let is_crash = |line: &&str| {
+        let is_ended = line.contains("was terminated by signal")
+            && !(kills_processes && line.contains("was terminated by signal 9"));
+        is_ended || line.contains("PANIC:  ")
+    };
+    log.lines().find(is_crash)
 }
 
 impl Drop for TestCluster {
@@ -242,7 +298,7 @@ impl Drop for TestCluster {
         }
         // Whatever the test was about, no server may crash under it.
         for (name, text) in &logs {
-            if let Some(line) = crash_in(text)
+            if let Some(line) = crash_in(text, self.kills_processes.load(Ordering::Relaxed))
                 && !is_panicking
             {
                 panic!("a server crashed, says {name}: {line}");
@@ -258,7 +314,14 @@ mod tests {
     #[test]
     fn crashes_are_told_from_ordinary_errors() {
         let crash = "x [1] LOG:  server process (PID 7) was terminated by signal 11: Segmentation";
-        assert_eq!(crash_in(&format!("first\n{crash}\nlast")), Some(crash));
-        assert!(crash_in("FATAL:  terminating connection due to administrator command").is_none());
+        for kills_processes in [false, true] {
+            let log = format!("first\n{crash}\nlast");
+            assert_eq!(crash_in(&log, kills_processes), Some(crash));
+            let farewell = "FATAL:  terminating connection due to administrator command";
+            assert!(crash_in(farewell, kills_processes).is_none());
+        }
+        let killed = "x [1] LOG:  server process (PID 7) was terminated by signal 9: Killed";
+        assert_eq!(crash_in(killed, false), Some(killed));
+        assert!(crash_in(killed, true).is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! - [`TestCluster`]: real servers, started and thrown away by shardmanctl;
 //! - [`Session`]: a client of one node, every call bounded in time;
 //! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
+//! - [`Proxy`]: what nodes say to each other, counted, held, delayed or cut;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
@@ -14,6 +15,7 @@ mod paused;
 mod pg_regress;
 mod places;
 mod ports;
+mod proxy;
 pub mod random;
 mod session;
 mod wait;
@@ -22,5 +24,6 @@ pub use cluster::{Shape, TestCluster};
 pub use keys::{key_on_node, keys_on_node};
 pub use paused::PausedProcess;
 pub use pg_regress::Suite;
+pub use proxy::{Moment, Proxy, Stop};
 pub use session::{Session, db_error};
 pub use wait::eventually;

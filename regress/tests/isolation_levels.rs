@@ -274,7 +274,7 @@ fn half_of_a_transaction(trial: &Trial<'_>) -> anyhow::Result<Outcome> {
 
 struct HalfDone {
     commit: JoinHandle<anyhow::Result<()>>,
-    stopped: Option<PausedProcess>,
+    stopped: Vec<PausedProcess>,
 }
 
 impl HalfDone {
@@ -295,7 +295,17 @@ impl HalfDone {
                 Ok((prepared == 1).then_some(()))
             })?;
         }
-        let stopped = pid.as_deref().map(PausedProcess::stop).transpose()?;
+        let mut stopped = Vec::new();
+        if let Some(pid) = &pid {
+            stopped.push(PausedProcess::stop(pid)?);
+            // Who would carry it out in its place.
+            for node in 1..=3 {
+                let recovery = trial.cluster.session(node)?.value(
+                    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'shardman recovery worker'",
+                )?;
+                stopped.push(PausedProcess::stop(&recovery)?);
+            }
+        }
         closer.run("ROLLBACK")?;
         let here = Transaction(trial.cluster.session(1)?);
         eventually(

@@ -36,15 +36,35 @@ fn leaf_and_key(cluster: &TestCluster, node: u16) -> anyhow::Result<(String, i64
     Ok((leaf, key))
 }
 
-/// Leaves a row prepared on node 2 under the gid of transaction `xid` of node 1.
-fn prepare_by_hand(cluster: &TestCluster, xid: &str) -> anyhow::Result<i64> {
-    let (leaf, key) = leaf_and_key(cluster, 2)?;
-    node_session(cluster, 2)?.run(&format!(
+/// The present life of node `node`.
+fn life(cluster: &TestCluster, node: u16) -> anyhow::Result<String> {
+    let directory = cluster.session(node)?.value("SHOW data_directory")?;
+    let lives = std::fs::read_to_string(format!("{directory}/shardman/lives"))?;
+    Ok(lives.lines().last().context("no life is entered")?.to_owned())
+}
+
+/// Leaves a row prepared on node `node` as a part of a transaction of node 1,
+/// `name` being life and xid; returns the row's key.
+fn prepare_by_hand(
+    cluster: &TestCluster,
+    node: u16,
+    name: &str,
+    participants: &str,
+) -> anyhow::Result<i64> {
+    let (leaf, key) = leaf_and_key(cluster, node)?;
+    node_session(cluster, node)?.run(&format!(
         "BEGIN; SET shardman.effective_user TO 'postgres';
          INSERT INTO shardman_data.{leaf} VALUES ({key}, 'late');
-         PREPARE TRANSACTION 'sc_1_{xid}_0'"
+         PREPARE TRANSACTION 'sc_1_{name}_0_{participants}'"
     ))?;
     Ok(key)
+}
+
+fn wait_until_old(session: &Session) -> anyhow::Result<()> {
+    eventually("the participant has aged", BOUND, || {
+        let old = "SELECT count(*) FROM shardman.in_doubt WHERE age > interval '3 seconds'";
+        Ok((session.integer(old)? == 1).then_some(()))
+    })
 }
 
 fn wait_until_none_is_in_doubt(cluster: &TestCluster, nodes: u16) -> anyhow::Result<()> {
@@ -64,9 +84,11 @@ fn a_participant_whose_coordinator_decided_is_committed() -> anyhow::Result<()> 
     first.run(TABLE)?;
     // What a coordinator leaves that died between its commit and the second
     // phase: its own transaction with the decision row, and a participant.
-    let xid = first.value("SELECT pg_current_xact_id()")?;
-    let key = prepare_by_hand(&cluster, &xid)?;
-    first.run(&format!("INSERT INTO shardman.commit_decision VALUES ({xid}, '{{2}}', now())"))?;
+    let (xid, life) = (first.value("SELECT pg_current_xact_id()")?, life(&cluster, 1)?);
+    let key = prepare_by_hand(&cluster, 2, &format!("{life}_{xid}"), "2")?;
+    first.run(&format!(
+        "INSERT INTO shardman.commit_decision VALUES (1, {life}, {xid}, '{{2}}', NULL, now())"
+    ))?;
     wait_until_none_is_in_doubt(&cluster, 2)?;
     assert_eq!(first.value(&format!("SELECT v FROM t WHERE id = {key}"))?, "late");
     eventually("the decision has gone", BOUND, || {
@@ -79,8 +101,8 @@ fn a_participant_whose_coordinator_did_not_decide_is_rolled_back() -> anyhow::Re
     let cluster = TestCluster::up(2)?;
     let first = cluster.session(1)?;
     first.run(TABLE)?;
-    let xid = first.value("SELECT pg_current_xact_id()")?;
-    let key = prepare_by_hand(&cluster, &xid)?;
+    let (xid, life) = (first.value("SELECT pg_current_xact_id()")?, life(&cluster, 1)?);
+    let key = prepare_by_hand(&cluster, 2, &format!("{life}_{xid}"), "2")?;
     wait_until_none_is_in_doubt(&cluster, 2)?;
     assert_eq!(first.integer(&format!("SELECT count(*) FROM t WHERE id = {key}"))?, 0);
     Ok(())
@@ -93,13 +115,11 @@ fn a_running_coordinator_and_an_unknown_transaction_are_left_alone() -> anyhow::
     first.run(TABLE)?;
     first.run("BEGIN")?;
     let xid = first.value("SELECT pg_current_xact_id()")?;
-    prepare_by_hand(&cluster, &xid)?;
+    let life = life(&cluster, 1)?;
+    prepare_by_hand(&cluster, 2, &format!("{life}_{xid}"), "2")?;
     let second = cluster.session(2)?;
     // Older than the grace period, and looked at again by hand.
-    eventually("the participant has aged", BOUND, || {
-        let old = "SELECT count(*) FROM shardman.in_doubt WHERE age > interval '3 seconds'";
-        Ok((second.integer(old)? == 1).then_some(()))
-    })?;
+    wait_until_old(&second)?;
     let other = cluster.session(1)?;
     assert_eq!(other.integer("SELECT shardman.recover_xacts()")?, 0);
     assert_eq!(second.integer("SELECT count(*) FROM shardman.in_doubt")?, 1);
@@ -107,14 +127,36 @@ fn a_running_coordinator_and_an_unknown_transaction_are_left_alone() -> anyhow::
     first.run("ROLLBACK")?;
     wait_until_none_is_in_doubt(&cluster, 2)?;
 
-    // A gid from the future: this data directory cannot know what became of it.
-    prepare_by_hand(&cluster, "9999999999")?;
-    eventually("the participant has aged", BOUND, || {
-        let old = "SELECT count(*) FROM shardman.in_doubt WHERE age > interval '3 seconds'";
-        Ok((second.integer(old)? == 1).then_some(()))
-    })?;
+    // A life that this data directory does not remember: a copy of it was
+    // brought back, which cannot know what became of the transaction.
+    prepare_by_hand(&cluster, 2, &format!("{}_{xid}", life.parse::<u64>()? + 1), "2")?;
+    wait_until_old(&second)?;
     assert_eq!(other.integer("SELECT shardman.recover_xacts()")?, 0);
     assert_eq!(second.integer("SELECT count(*) FROM shardman.in_doubt")?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_transaction_id_that_a_crash_gave_again_does_not_decide_for_the_former_one()
+-> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let first = cluster.session(1)?;
+    first.run(TABLE)?;
+    let (former, xid) = (life(&cluster, 1)?, first.value("SELECT pg_current_xact_id()")?);
+    cluster.on_node("kill", 1)?;
+    cluster.on_node("start", 1)?;
+    // Prepared in the former life; the id of its transaction never reached the
+    // disk, and in this life another transaction has it, which commits.
+    let first = cluster.session(1)?;
+    let present = life(&cluster, 1)?;
+    assert_ne!(former, present);
+    let third = cluster.session(3)?;
+    first.run(&format!(
+        "INSERT INTO shardman.commit_decision VALUES (1, {present}, {xid}, '{{3}}', NULL, now())"
+    ))?;
+    let key = prepare_by_hand(&cluster, 2, &format!("{former}_{xid}"), "2")?;
+    wait_until_none_is_in_doubt(&cluster, 3)?;
+    assert_eq!(third.integer(&format!("SELECT count(*) FROM t WHERE id = {key}"))?, 0);
     Ok(())
 }
 

@@ -106,6 +106,10 @@ pub struct UpArguments {
     /// Do not wait for the disk: fast, and only for tests
     #[arg(long)]
     pub no_fsync: bool,
+    /// Nodes reach each other at this address, not at 127.0.0.1: for a proxy
+    /// that listens there on the nodes' ports
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "plain")]
+    pub peer_host: Option<String>,
     /// Servers without the extension, each for itself: to compare with
     #[arg(long)]
     pub plain: bool,

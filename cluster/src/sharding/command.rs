@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TableDefinition;
 use crate::TableId;
+use crate::ddl::CarriedStatement;
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -37,6 +38,8 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Run a user's statement.
+    Carry(CarriedStatement),
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ pub struct TableDefinition {
     pub placement: Vec<NodeId>,
     /// `fillfactor=70`, …: storage parameters for real leaves.
     pub leaf_options: Vec<String>,
+    /// `ALTER TABLE … ALTER COLUMN … SET …`: statistics targets and the like,
+    /// for all leaves.
+    pub column_settings: Vec<String>,
+    /// Statements for triggers, policies, grants, comments, …, which foreign
+    /// leaves have no part in.
+    pub attachments: Vec<String>,
 }
 
 impl TableDefinition {
@@ -194,6 +200,8 @@ mod tests {
             group_id: TableId(7),
             placement: vec![NodeId(2), NodeId(1), NodeId(2)],
             leaf_options: vec!["fillfactor=70".into()],
+            column_settings: vec![],
+            attachments: vec![],
         }
     }
 

@@ -5,8 +5,11 @@
 //! exactly if that transaction committed. Whoever finds a prepared participant
 //! asks the coordinator, in this order: list the prepared ones, *then* look at
 //! the coordinator's transaction and its row.
+//!
+//! If the coordinator cannot be asked, the participants ask each other
+//! (`termination`).
 
-use super::Gid;
+use super::{Life, TransactionName};
 
 /// What became of the coordinator's own transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +18,37 @@ pub enum LocalOutcome {
     InProgress,
     /// It is over, or so old that nobody remembers.
     Over,
-    /// The coordinator does not know this transaction id: its data directory is
-    /// older than the transaction.
+    /// The coordinator never had this transaction: its data directory is a copy
+    /// that is older.
     Unknown,
+}
+
+/// What the coordinator says of itself when it looks at a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorState {
+    /// Its present life.
+    pub life: Life,
+    /// Whether its data directory remembers the transaction's life.
+    pub remembers_life: bool,
+    /// The next transaction id that it will give.
+    pub next_xid: u64,
+    /// Whether the transaction id runs now.
+    pub is_running: bool,
+}
+
+/// What became of the coordinator's own transaction. One of a former life is
+/// over whatever its id stands for now: the id may have been given again.
+pub fn local_outcome(transaction: TransactionName, state: CoordinatorState) -> LocalOutcome {
+    if transaction.life != state.life {
+        return if state.remembers_life { LocalOutcome::Over } else { LocalOutcome::Unknown };
+    }
+    if transaction.xid >= state.next_xid {
+        LocalOutcome::Unknown
+    } else if state.is_running {
+        LocalOutcome::InProgress
+    } else {
+        LocalOutcome::Over
+    }
 }
 
 /// What the coordinator knows of a transaction, read after the listing.
@@ -54,30 +85,56 @@ pub fn decide(record: CoordinatorRecord, seen_before: bool) -> Verdict {
     }
 }
 
-/// Whether a decision has done its work: no participant is prepared any more.
-/// `still_prepared` must have been listed on *all* participants after the
-/// decision became visible.
-pub fn is_settled(xid: u64, still_prepared: &[Gid]) -> bool {
-    !still_prepared.iter().any(|gid| gid.xid == xid)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::NodeId;
 
+    const NOW: Life = Life(20);
+
     fn record(outcome: LocalOutcome, has_decision: bool) -> CoordinatorRecord {
         CoordinatorRecord { outcome, has_decision }
     }
 
+    fn transaction(life: Life, xid: u64) -> TransactionName {
+        TransactionName { coordinator: NodeId(1), life, xid }
+    }
+
+    fn state(is_running: bool) -> CoordinatorState {
+        CoordinatorState { life: NOW, remembers_life: true, next_xid: 100, is_running }
+    }
+
     #[test]
     fn a_live_transaction_is_left_to_its_backend() {
+        assert_eq!(local_outcome(transaction(NOW, 99), state(true)), LocalOutcome::InProgress);
         for has_decision in [false, true] {
             for seen_before in [false, true] {
                 let live = record(LocalOutcome::InProgress, has_decision);
                 assert_eq!(decide(live, seen_before), Verdict::Wait);
             }
         }
+    }
+
+    #[test]
+    fn a_transaction_of_a_former_life_is_over_though_its_id_runs_again_or_comes_again() {
+        let former = |xid| transaction(Life(19), xid);
+        assert_eq!(local_outcome(former(99), state(true)), LocalOutcome::Over);
+        // It never reached the disk, and nobody has had it since.
+        assert_eq!(local_outcome(former(100), state(false)), LocalOutcome::Over);
+    }
+
+    #[test]
+    fn a_life_that_the_data_directory_does_not_remember_decides_nothing() {
+        let copy = CoordinatorState { remembers_life: false, ..state(false) };
+        let outcome = local_outcome(transaction(Life(19), 5), copy);
+        assert_eq!(outcome, LocalOutcome::Unknown);
+        assert_eq!(decide(record(outcome, false), true), Verdict::Undecided);
+        assert_eq!(decide(record(outcome, true), true), Verdict::Commit);
+    }
+
+    #[test]
+    fn an_id_that_this_life_has_not_given_decides_nothing() {
+        assert_eq!(local_outcome(transaction(NOW, 100), state(false)), LocalOutcome::Unknown);
     }
 
     #[test]
@@ -90,18 +147,5 @@ mod tests {
     fn the_row_decides() {
         assert_eq!(decide(record(LocalOutcome::Over, true), true), Verdict::Commit);
         assert_eq!(decide(record(LocalOutcome::Over, false), true), Verdict::Rollback);
-    }
-
-    #[test]
-    fn a_coordinator_that_never_had_the_transaction_decides_nothing() {
-        assert_eq!(decide(record(LocalOutcome::Unknown, false), true), Verdict::Undecided);
-        assert_eq!(decide(record(LocalOutcome::Unknown, true), true), Verdict::Commit);
-    }
-
-    #[test]
-    fn a_decision_is_kept_while_any_participant_is_prepared() {
-        let gid = |xid| Gid { coordinator: NodeId(1), xid, participant: 0 };
-        assert!(!is_settled(5, &[gid(4), gid(5)]));
-        assert!(is_settled(5, &[gid(4)]));
     }
 }

@@ -2,13 +2,16 @@
 //! modifications are written out.
 
 mod direct;
+mod from;
 mod leaf_schema;
 mod modify;
 mod parameters;
+mod printer;
 mod query;
 mod select;
 
 pub use direct::{Direct, direct_statement};
+pub use from::{Condition, From, JoinKind};
 pub use modify::{delete_statement, insert_statement, truncate_statement, update_statement};
 pub use parameters::Parameters;
 pub use query::{RemoteQuery, query_statement, state_function};

@@ -1,5 +1,4 @@
-//! `SELECT … FROM leaves WHERE … GROUP BY … HAVING …`, built as a `Query` and
-//! printed by `pg_get_querydef`.
+//! `SELECT … FROM relations WHERE … GROUP BY … HAVING … FOR …`.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -7,27 +6,34 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
-use super::Parameters;
-use super::leaf_schema::at_owner;
-use super::select::{leaf_entry, make};
-use crate::backend::{bytes_of, cells};
+use super::from::{Condition, From};
+use super::printer::{Printer, expressions};
+use super::{Parameters, RowLock};
+use crate::backend::cells;
 use crate::error::{Error, Refusal};
+use crate::placement::Placement;
 use crate::shippable::{StateForm, state_form};
 use crate::types::TransmissionModes;
 
 /// What to print; expressions over relations of the plan.
-pub struct RemoteQuery {
+pub struct RemoteQuery<'a> {
+    /// Where it will run.
+    pub placement: Placement,
     /// The relations' range table entries, by ascending index in the expressions.
     pub entries: Vec<(u32, *const pg_sys::RangeTblEntry)>,
+    /// What is read.
+    pub from: &'a From,
     /// TargetEntries: columns, or grouping expressions, with their sortgroupref,
     /// and Aggrefs.
     pub target_list: *mut pg_sys::List,
-    /// SortGroupClauses of the grouping expressions.
-    pub group_clause: *mut pg_sys::List,
+    /// The target entries with a sortgroupref are grouped by.
+    pub is_grouped: bool,
     /// WHERE, AND between them.
-    pub conditions: *mut pg_sys::List,
+    pub conditions: &'a [Condition],
     /// HAVING, AND between them.
     pub having: *mut pg_sys::List,
+    /// Row locks by range table index; of joins only.
+    pub locks: Vec<(u32, RowLock)>,
 }
 
 /// The function that a partial aggregate is wrapped into if its state is not its
@@ -55,57 +61,63 @@ pub fn state_function() -> Option<pg_sys::Oid> {
 /// # Safety
 /// The pointers in `remote` are the planner's.
 pub unsafe fn query_statement(
-    remote: &RemoteQuery,
+    remote: &RemoteQuery<'_>,
     parameters: &mut Parameters,
 ) -> Result<Vec<u8>, Error> {
-    // SAFETY: guarded calls on copies of valid nodes.
-    unsafe {
-        let mut over_there = |expression: *mut Node| {
-            let copy = parameters.number(pg_sys::copyObjectImpl(expression.cast()).cast());
-            // Ascending, so no new number is taken for an old one.
-            for (new, (old, _)) in (1..).zip(&remote.entries) {
-                pg_sys::ChangeVarNodes(copy, *old as i32, new, 0);
-            }
-            copy
-        };
-        let query: *mut pg_sys::Query = make(NodeTag::T_Query);
-        (*query).commandType = pg_sys::CmdType::CMD_SELECT;
-        (*query).canSetTag = true;
-        let from: *mut pg_sys::FromExpr = make(NodeTag::T_FromExpr);
-        for (number, (_, rte)) in (1..).zip(&remote.entries) {
-            (*query).rtable = pg_sys::lappend((*query).rtable, leaf_entry(*rte).cast());
-            let reference: *mut pg_sys::RangeTblRef = make(NodeTag::T_RangeTblRef);
-            (*reference).rtindex = number;
-            (*from).fromlist = pg_sys::lappend((*from).fromlist, reference.cast());
-        }
-        for entry in cells::<pg_sys::TargetEntry>(remote.target_list) {
-            let mut expression = over_there((*entry).expr.cast());
-            if (*expression).type_ == NodeTag::T_Aggref {
-                (*query).hasAggs = true;
-                expression = whole(expression.cast())?;
-            }
-            let number = (*entry).resno;
-            let copy = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
-            (*copy).ressortgroupref = (*entry).ressortgroupref;
-            (*query).targetList = pg_sys::lappend((*query).targetList, copy.cast());
-        }
-        let mut and = |list: *mut pg_sys::List| -> *mut Node {
-            let mut copies = null_mut();
-            for condition in cells::<Node>(list) {
-                copies = pg_sys::lappend(copies, over_there(condition).cast());
-            }
-            if copies.is_null() { null_mut() } else { pg_sys::make_ands_explicit(copies).cast() }
-        };
-        (*from).quals = and(remote.conditions);
-        (*query).jointree = from;
-        (*query).havingQual = and(remote.having);
-        (*query).groupClause = remote.group_clause;
+    // Every name comes out qualified.
+    let modes = TransmissionModes::enter(Some("pg_catalog"));
+    // SAFETY: per the contract; expressions are copied before they are changed.
+    let sql = unsafe { printed(remote, parameters) };
+    modes.leave();
+    sql
+}
 
-        // Every name comes out qualified.
-        let modes = TransmissionModes::enter(Some("pg_catalog"));
-        let text = pg_sys::pg_get_querydef(query, false);
-        modes.leave();
-        Ok(at_owner(&bytes_of(text)))
+unsafe fn printed(remote: &RemoteQuery<'_>, parameters: &mut Parameters) -> Result<Vec<u8>, Error> {
+    // SAFETY: as in `query_statement`; casts follow the tags.
+    unsafe {
+        let mut printer = Printer::new(&remote.entries, remote.placement, parameters);
+        let mut columns: Vec<Vec<u8>> = Vec::new();
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        for entry in cells::<pg_sys::TargetEntry>(remote.target_list) {
+            let expression: *mut Node = (*entry).expr.cast();
+            let column = match (*expression).type_ {
+                NodeTag::T_Var => printer.variable(expression.cast()),
+                NodeTag::T_Aggref => {
+                    let copy: *mut Node = pg_sys::copyObjectImpl(expression.cast()).cast();
+                    printer.expression(whole(copy.cast())?)
+                }
+                _ => printer.expression(expression),
+            };
+            if (*entry).ressortgroupref != 0 && remote.is_grouped {
+                let is_column = (*expression).type_ == NodeTag::T_Var;
+                keys.push(if is_column || column.starts_with(b"(") {
+                    column.clone()
+                } else {
+                    [b"(", column.as_slice(), b")"].concat()
+                });
+            }
+            columns.push(column);
+        }
+        let mut sql = b"SELECT".to_vec();
+        if !columns.is_empty() {
+            sql.push(b' ');
+            sql.extend(columns.join(&b", "[..]));
+        }
+        sql.extend(b" FROM ");
+        sql.extend(printer.from(remote.from));
+        sql.extend(printer.clause(b" WHERE ", remote.conditions));
+        if !keys.is_empty() {
+            sql.extend(b" GROUP BY ");
+            sql.extend(keys.join(&b", "[..]));
+        }
+        sql.extend(printer.clause(b" HAVING ", &expressions(remote.having)));
+        for (index, lock) in &remote.locks {
+            sql.extend(lock.strength_sql());
+            sql.extend(b" OF ");
+            sql.extend(printer.alias(*index));
+            sql.extend(lock.wait_sql());
+        }
+        Ok(sql)
     }
 }
 

@@ -211,17 +211,27 @@ fn local_name(select: &Select<'_>, column: i32) -> Vec<u8> {
 }
 
 fn lock_clause(lock: RowLock) -> Vec<u8> {
-    use pg_sys::LockClauseStrength as Strength;
-    let strength: &[u8] = match lock.strength {
-        Strength::LCS_FORKEYSHARE => b" FOR KEY SHARE",
-        Strength::LCS_FORSHARE => b" FOR SHARE",
-        Strength::LCS_FORNOKEYUPDATE => b" FOR NO KEY UPDATE",
-        _ => b" FOR UPDATE",
-    };
-    let wait: &[u8] = match lock.wait {
-        pg_sys::LockWaitPolicy::LockWaitSkip => b" SKIP LOCKED",
-        pg_sys::LockWaitPolicy::LockWaitError => b" NOWAIT",
-        _ => b"",
-    };
-    [strength, wait].concat()
+    [lock.strength_sql(), lock.wait_sql()].concat()
+}
+
+impl RowLock {
+    /// ` FOR …`.
+    pub fn strength_sql(self) -> &'static [u8] {
+        use pg_sys::LockClauseStrength as Strength;
+        match self.strength {
+            Strength::LCS_FORKEYSHARE => b" FOR KEY SHARE",
+            Strength::LCS_FORSHARE => b" FOR SHARE",
+            Strength::LCS_FORNOKEYUPDATE => b" FOR NO KEY UPDATE",
+            _ => b" FOR UPDATE",
+        }
+    }
+
+    /// ` NOWAIT`, ` SKIP LOCKED` or nothing.
+    pub fn wait_sql(self) -> &'static [u8] {
+        match self.wait {
+            pg_sys::LockWaitPolicy::LockWaitSkip => b" SKIP LOCKED",
+            pg_sys::LockWaitPolicy::LockWaitError => b" NOWAIT",
+            _ => b"",
+        }
+    }
 }

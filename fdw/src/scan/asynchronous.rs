@@ -12,7 +12,9 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::relation::RelationPlan;
+use super::source::Source;
 use super::state::ScanState;
+use super::upper::upper_is_async;
 use crate::error::callback;
 use crate::placement::Placement;
 
@@ -60,9 +62,10 @@ pub fn may_run_asynchronously(
     !locks_rows && options.get_bool("async_capable").unwrap_or(by_default)
 }
 
-/// A plain-old frame. Joins and aggregates are to say so in their own plans.
+/// A plain-old frame.
 pub unsafe extern "C-unwind" fn is_async_capable(path: *mut pg_sys::ForeignPath) -> bool {
     use pg_sys::RelOptKind::{RELOPT_BASEREL, RELOPT_OTHER_MEMBER_REL};
+    use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
     // SAFETY: called by the planner; base relations carry a RelationPlan.
     unsafe {
         let rel = (*path).path.parent;
@@ -70,8 +73,10 @@ pub unsafe extern "C-unwind" fn is_async_capable(path: *mut pg_sys::ForeignPath)
             RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL => {
                 (*(*rel).fdw_private.cast::<RelationPlan>()).is_async
             }
-            // Joined and grouped relations are those of nodes, without row locks.
-            _ => true,
+            RELOPT_JOINREL | RELOPT_OTHER_JOINREL => {
+                (*(*rel).fdw_private.cast::<Source>()).is_async
+            }
+            _ => upper_is_async(rel),
         }
     }
 }

@@ -19,6 +19,7 @@ use pgrx::pg_sys::{Node, NodeTag};
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::state_function;
+use crate::placement::Placement;
 use crate::shippable::{NotShippable, StateForm, is_shippable_grouped, state_form};
 use crate::types::is_builtin;
 
@@ -44,10 +45,37 @@ fn no<T>(reason: &'static str) -> Result<T, NotShippable> {
 pub unsafe fn grouping(
     root: *mut pg_sys::PlannerInfo,
     source: &Source,
-    output: *mut pg_sys::RelOptInfo,
+    target: *const pg_sys::PathTarget,
     having: *mut pg_sys::List,
 ) -> Result<Grouping, NotShippable> {
     // SAFETY: per the contract; guarded.
+    unsafe {
+        let query = &*(*root).parse;
+        by_clauses(root, source, target, query.groupClause, having)
+    }
+}
+
+/// What would be sent for SELECT DISTINCT, or why nothing is.
+///
+/// # Safety
+/// As [`grouping`].
+pub unsafe fn distinct(
+    root: *mut pg_sys::PlannerInfo,
+    source: &Source,
+    target: *const pg_sys::PathTarget,
+) -> Result<Grouping, NotShippable> {
+    // SAFETY: per the contract.
+    unsafe { by_clauses(root, source, target, (*(*root).parse).distinctClause, null_mut()) }
+}
+
+unsafe fn by_clauses(
+    root: *mut pg_sys::PlannerInfo,
+    source: &Source,
+    target: *const pg_sys::PathTarget,
+    clauses: *mut pg_sys::List,
+    having: *mut pg_sys::List,
+) -> Result<Grouping, NotShippable> {
+    // SAFETY: as in `grouping`; guarded.
     unsafe {
         let query = &*(*root).parse;
         if !query.groupingSets.is_null() {
@@ -60,13 +88,13 @@ pub unsafe fn grouping(
         let mut made =
             Grouping { target_list: null_mut(), having: null_mut(), local_having: null_mut() };
         let mut rest = Vec::new();
-        let target = &*(*output).reltarget;
+        let target = &*target;
         for (i, expression) in cells::<Node>(target.exprs).enumerate() {
             let reference =
                 if target.sortgrouprefs.is_null() { 0 } else { *target.sortgrouprefs.add(i) };
             let clause = match reference {
                 0 => null_mut(),
-                _ => pg_sys::get_sortgroupref_clause_noerr(reference, query.groupClause),
+                _ => pg_sys::get_sortgroupref_clause_noerr(reference, clauses),
             };
             if clause.is_null() {
                 rest.push(expression);
@@ -80,7 +108,7 @@ pub unsafe fn grouping(
             if !is_builtin((*clause).eqop) {
                 return no("it groups by an operator that is not built in");
             }
-            is_shippable_grouped(expression, relids, true)?;
+            is_shippable_grouped(expression, relids, source.same_locale())?;
             // A comparison takes its collation from the expression over there.
             let number = list_length(made.target_list) as i16 + 1;
             let entry = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
@@ -88,15 +116,15 @@ pub unsafe fn grouping(
             made.target_list = pg_sys::lappend(made.target_list, entry.cast());
         }
         for expression in rest {
-            made.take_in(expression, relids)?;
+            made.take_in(expression, source)?;
         }
         for condition in cells::<Node>(having) {
-            let is_sent = is_shippable_grouped(condition, relids, true).is_ok()
+            let is_sent = is_shippable_grouped(condition, relids, source.same_locale()).is_ok()
                 && !has_foreign_vars(condition, made.target_list);
             if is_sent {
                 made.having = pg_sys::lappend(made.having, condition.cast());
             } else {
-                made.take_in(condition, relids)?;
+                made.take_in(condition, source)?;
                 made.local_having = pg_sys::lappend(made.local_having, condition.cast());
             }
         }
@@ -118,7 +146,7 @@ impl Grouping {
     unsafe fn take_in(
         &mut self,
         expression: *mut Node,
-        relids: *mut pg_sys::Bitmapset,
+        source: &Source,
     ) -> Result<(), NotShippable> {
         // SAFETY: a valid expression; guarded.
         unsafe {
@@ -130,13 +158,15 @@ impl Grouping {
                 return no("it returns a column that it does not group by");
             }
             for call in cells::<pg_sys::Aggref>(found.calls) {
-                is_shippable_grouped(call.cast(), relids, true)?;
+                is_shippable_grouped(call.cast(), source.relids(), source.same_locale())?;
                 let is_partial = (*call).aggsplit != pg_sys::AggSplit::AGGSPLIT_SIMPLE;
-                if is_partial
-                    && state_form(call)? == StateForm::Marked
-                    && state_function().is_none()
-                {
-                    return no("the extension here is too old to ask for the state");
+                if is_partial && state_form(call)? == StateForm::Marked {
+                    if matches!(source.placement, Placement::Server(_)) {
+                        return no("only a node returns the state of an aggregate");
+                    }
+                    if state_function().is_none() {
+                        return no("the extension here is too old to ask for the state");
+                    }
                 }
                 let calls = pg_sys::lappend(null_mut(), call.cast());
                 self.target_list = pg_sys::add_to_flat_tlist(self.target_list, calls);

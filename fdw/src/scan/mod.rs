@@ -4,10 +4,12 @@
 
 mod asynchronous;
 mod callbacks;
+mod effort;
 mod evaluated;
 mod grouping;
 mod join;
 mod limit;
+mod notes;
 mod path;
 mod plan;
 mod private;
@@ -18,8 +20,10 @@ mod state;
 mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
-pub use callbacks::{begin, end, iterate, rescan};
+pub use callbacks::{begin, end, iterate, recheck, rescan};
+pub use effort::Effort;
 pub use join::get_join_paths;
+pub use notes::Notes;
 pub use path::get_paths;
 pub use plan::get_plan;
 pub use private::ScanPrivate;

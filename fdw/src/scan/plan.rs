@@ -8,12 +8,16 @@ use pgrx::pg_sys;
 use super::ScanPrivate;
 use super::join::plan_join;
 use super::limit::usable_rows;
+use super::notes::Notes;
 use super::relation::RelationPlan;
+use super::rescans::{plan_writes, waits_for_values};
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
 use crate::compat;
 use crate::deparse::{Parameters, RowLock, Select, select_statement};
 use crate::error::{Error, callback};
+use crate::placement::Placement;
+use crate::shippable::{NotShippable, is_shippable};
 
 /// A plain-old frame.
 pub unsafe extern "C-unwind" fn get_plan(
@@ -30,7 +34,7 @@ pub unsafe extern "C-unwind" fn get_plan(
         callback(|| {
             use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
             if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
-                return plan_join(root, rel, target_list);
+                return plan_join(root, rel, target_list, outer_plan);
             }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);
@@ -52,12 +56,16 @@ unsafe fn plan(
     unsafe {
         let info = &*(*rel).fdw_private.cast::<RelationPlan>();
         let (mut remote, mut local) = (null_mut(), null_mut());
+        let mut notes = Notes::default();
         for clause in cells::<pg_sys::RestrictInfo>(clauses) {
             if (*clause).pseudoconstant {
                 continue;
             }
             let expression = (*clause).clause;
             let ships = pg_sys::list_member_ptr(info.remote, clause.cast());
+            if !ships {
+                notes.add("condition", reason_to_stay(root, rel, info, expression.cast()));
+            }
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, expression.cast());
         }
@@ -85,6 +93,7 @@ unsafe fn plan(
         {
             sql.extend(format!(" LIMIT {rows}").bytes());
         }
+        notes.add_reasons(&info.above);
         let private = ScanPrivate {
             sql,
             columns: wanted.columns,
@@ -98,11 +107,31 @@ unsafe fn plan(
             local,
             (*rel).relid,
             parameters.into_list(),
-            private.to_list(),
+            notes.append_to(private.to_list()),
             null_mut(),
             remote,
             outer_plan,
         ))
+    }
+}
+
+/// Why a condition is not sent.
+unsafe fn reason_to_stay(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    info: &RelationPlan,
+    condition: *mut pg_sys::Node,
+) -> &'static str {
+    let same_locale = matches!(info.placement, Placement::Node(_));
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        match is_shippable(condition, (*rel).relid, same_locale) {
+            Err(NotShippable { reason }) => reason,
+            Ok(()) if plan_writes(root) && waits_for_values(condition) => {
+                "the statement writes, and the condition waits for a value"
+            }
+            Ok(()) => "a security condition must come first",
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::asynchronous::may_run_asynchronously;
+use super::notes::Reasons;
 use super::plan::row_lock;
 use super::rescans::{plan_writes, waits_for_values};
 use crate::backend::cells;
@@ -26,6 +27,8 @@ pub struct RelationPlan {
     pub options: OptionList,
     /// Scans may run at the same time as others under an Append.
     pub is_async: bool,
+    /// Why a join or grouping built on it stays here.
+    pub above: Reasons,
 }
 
 /// A plain-old frame.
@@ -84,7 +87,8 @@ unsafe fn estimate(
         );
         let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
         let is_async = may_run_asynchronously(placement, &options, row_lock(root, rel).is_some());
-        let plan = RelationPlan { placement, remote, retrieved_rows, options, is_async };
+        let above = Reasons::default();
+        let plan = RelationPlan { placement, remote, retrieved_rows, options, is_async, above };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
     }

@@ -8,9 +8,10 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::asynchronous::Waiting;
+use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
-use crate::backend::{attributes, form_tuple};
+use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
 use crate::session::{self, Request, Slot, Statement};
@@ -58,6 +59,7 @@ pub struct ScanState {
     /// Under an Append that does not want to wait for us.
     is_async: bool,
     run: Option<Run>,
+    effort: Rc<Effort>,
 }
 
 /// A portal that was opened.
@@ -78,6 +80,7 @@ struct Run {
     is_exhausted: bool,
     /// Rows that a modification without RETURNING has changed.
     affected: u64,
+    effort: Rc<Effort>,
 }
 
 impl ScanState {
@@ -95,7 +98,8 @@ impl ScanState {
             let private = ScanPrivate::from_list((*plan).fdw_private);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
-            let attributes = attributes(descriptor);
+            let mut attributes = attributes(descriptor);
+            name_row_types(estate, plan, &mut attributes);
             let natts = (*descriptor).natts as usize;
             let rows = RowReader::new(&attributes, &private.columns, natts, context);
             let parameters = Evaluated::new(node, (*plan).fdw_exprs, context);
@@ -127,12 +131,13 @@ impl ScanState {
                 keeps_rows: false,
                 is_async: (*node).ss.ps.async_capable,
                 run: None,
+                effort: Rc::default(),
             };
             if state.is_async {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             // A direct modification reads no other rows than those it changes.
-            if !state.writes && statement_writes(estate) {
+            if !state.writes && (statement_writes(estate) || session::is_a_cursors(estate)) {
                 state.keeps_rows = may_be_rescanned(statement_here, (*plan).scan.plan.plan_node_id);
                 state.bind_ahead()?;
             }
@@ -218,6 +223,7 @@ impl ScanState {
             pending: None,
             waiting: None,
             affected: reply.affected(),
+            effort: self.effort.clone(),
             chunk: reply.rows,
             position: 0,
             chunks: 1,
@@ -280,6 +286,7 @@ impl ScanState {
             chunks: 0,
             is_exhausted: false,
             affected: 0,
+            effort: self.effort.clone(),
         };
         Ok((run, user))
     }
@@ -332,6 +339,7 @@ impl ScanState {
         // SAFETY: per the contract.
         let waiting = unsafe { Waiting::new(ticket, request) };
         run.slot.lease()?.add_waiting(&waiting);
+        run.effort.begin_to_wait();
         run.waiting = Some(waiting);
         Ok(true)
     }
@@ -379,6 +387,11 @@ impl ScanState {
         find().unwrap_or(std::ptr::null_mut())
     }
 
+    /// What it has asked of the other side.
+    pub fn effort(&self) -> &Effort {
+        &self.effort
+    }
+
     /// Gives the portal up; the session closes it with its next request.
     pub fn end(&mut self) {
         if let Some(run) = self.run.take() {
@@ -404,7 +417,9 @@ impl Run {
         if let Some(bound) = self.bound.take() {
             session::collect(&self.slot, bound, &statement.text())?;
         }
+        self.effort.begin_to_wait();
         let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();
         if keeps_rows {
@@ -462,6 +477,39 @@ impl Run {
         let rows = (bytes / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
         let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
         if fetch_size > 0 { rows.min(fetch_size) } else { rows }
+    }
+}
+
+/// Whole rows of a join may be of type record, which has no input function: gives
+/// them the types of their tables.
+///
+/// # Safety
+/// `plan` is of the running statement; `attributes` are those of its rows.
+unsafe fn name_row_types(
+    estate: *const pg_sys::EState,
+    plan: *const pg_sys::ForeignScan,
+    attributes: &mut [Attribute],
+) {
+    // SAFETY: per the contract; casts follow the tags.
+    unsafe {
+        for (attribute, entry) in
+            attributes.iter_mut().zip(cells::<pg_sys::TargetEntry>((*plan).fdw_scan_tlist))
+        {
+            let variable = (*entry).expr.cast::<pg_sys::Var>();
+            let is_row = attribute.type_oid == pg_sys::RECORDOID
+                && (*variable).xpr.type_ == pg_sys::NodeTag::T_Var
+                && (*variable).varattno == 0
+                && (*variable).varno > 0;
+            let entry = if is_row {
+                cells::<pg_sys::RangeTblEntry>((*estate).es_range_table)
+                    .nth((*variable).varno as usize - 1)
+            } else {
+                None
+            };
+            if let Some(entry) = entry {
+                attribute.type_oid = pg_sys::get_rel_type_id((*entry).relid);
+            }
+        }
     }
 }
 

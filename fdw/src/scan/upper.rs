@@ -7,13 +7,14 @@ use std::ptr::null_mut;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
-use super::grouping::{Grouping, grouping};
+use super::grouping::{Grouping, distinct, grouping};
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::{Parameters, RemoteQuery, query_statement};
 use crate::error::{Error, callback};
+use crate::shippable::NotShippable;
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
@@ -30,7 +31,9 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
     output: *mut pg_sys::RelOptInfo,
     extra: *mut c_void,
 ) {
-    use pg_sys::UpperRelationKind::{UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG};
+    use pg_sys::UpperRelationKind::{
+        UPPERREL_DISTINCT, UPPERREL_GROUP_AGG, UPPERREL_PARTIAL_GROUP_AGG,
+    };
     // SAFETY: called by the planner; `extra` is what the stage says it is. No
     // destructor here.
     unsafe {
@@ -41,6 +44,9 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
                 let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
                 let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
                 add_grouping_path(root, input, output, having);
+            }
+            if is_new && stage == UPPERREL_DISTINCT {
+                add_distinct_path(root, input, output);
             }
             Ok(())
         })
@@ -64,11 +70,62 @@ unsafe fn add_grouping_path(
         if waits && plan_writes(root) {
             return discourage(input, output);
         }
-        let Ok(source) = Source::of(input) else { return discourage(input, output) };
-        let Ok(grouping) = grouping(root, &source, output, having) else {
-            return discourage(input, output);
-        };
+        let whole = Source::of(input).and_then(|source| {
+            grouping(root, &source, (*output).reltarget, having).map(|g| (source, g))
+        });
+        match whole {
+            Ok((source, grouping)) => {
+                add_path(root, output, (*output).reltarget, source, grouping);
+            }
+            Err(NotShippable { reason }) => {
+                Source::note(input, |above| {
+                    above.grouping.get_or_insert(reason);
+                });
+                discourage(input, output);
+            }
+        }
+    }
+}
 
+/// SELECT DISTINCT of rows that are neither grouped nor otherwise worked on here:
+/// the same as grouping by all of them.
+unsafe fn add_distinct_path(
+    root: *mut pg_sys::PlannerInfo,
+    input: *mut pg_sys::RelOptInfo,
+    output: *mut pg_sys::RelOptInfo,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
+        let query = &*(*root).parse;
+        let rows_are_those_of_from = query.groupClause.is_null()
+            && query.groupingSets.is_null()
+            && !query.hasAggs
+            && !query.hasWindowFuncs
+            && !query.hasTargetSRFs
+            && !query.hasDistinctOn
+            && !(*root).hasHavingQual;
+        let target = (*root).upper_targets[pg_sys::UpperRelationKind::UPPERREL_DISTINCT as usize];
+        if !rows_are_those_of_from || target.is_null() {
+            return;
+        }
+        if plan_writes(root) && waits_for_values((*target).exprs.cast()) {
+            return;
+        }
+        let Ok(source) = Source::of(input) else { return };
+        let Ok(distinct) = distinct(root, &source, target) else { return };
+        add_path(root, output, target, source, distinct);
+    }
+}
+
+unsafe fn add_path(
+    root: *mut pg_sys::PlannerInfo,
+    output: *mut pg_sys::RelOptInfo,
+    target: *mut pg_sys::PathTarget,
+    source: Source,
+    grouping: Grouping,
+) {
+    // SAFETY: the planner's pointers; guarded.
+    unsafe {
         let mut keys = null_mut();
         let mut calls = 0.0;
         for entry in cells::<pg_sys::TargetEntry>(grouping.target_list) {
@@ -107,7 +164,7 @@ unsafe fn add_grouping_path(
         let path = pg_sys::create_foreign_upper_path(
             root,
             output,
-            (*output).reltarget,
+            target,
             rows,
             startup,
             total,
@@ -136,6 +193,15 @@ unsafe fn discourage(input: *mut pg_sys::RelOptInfo, output: *mut pg_sys::RelOpt
     }
 }
 
+/// Whether what was made here may run at the same time as others.
+///
+/// # Safety
+/// `rel` got its path from [`get_upper_paths`].
+pub unsafe fn upper_is_async(rel: *const pg_sys::RelOptInfo) -> bool {
+    // SAFETY: per the contract.
+    unsafe { (*(*rel).fdw_private.cast::<UpperPlan>()).source.is_async }
+}
+
 /// The plan of a path made here.
 ///
 /// # Safety
@@ -152,11 +218,14 @@ pub unsafe fn plan_upper(
         let mut parameters = Parameters::new();
         let sql = query_statement(
             &RemoteQuery {
+                placement: source.placement,
                 entries: source.entries(root),
+                from: &source.from,
                 target_list: upper.grouping.target_list,
-                group_clause: (*(*root).parse).groupClause,
-                conditions: source.conditions,
+                is_grouped: true,
+                conditions: &source.conditions,
                 having: upper.grouping.having,
+                locks: Vec::new(),
             },
             &mut parameters,
         )?;

@@ -118,8 +118,12 @@ fn commit_in_one_phase(slot: &Rc<Slot>) -> Result<(), Error> {
 fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     // SAFETY: guarded; assigns an xid if there is none, which PRE_COMMIT allows.
     let xid = unsafe { pg_sys::GetTopFullTransactionId() }.value;
+    let mut nodes = Vec::with_capacity(writers.len());
+    for slot in writers {
+        nodes.push(slot.lease()?.node);
+    }
     let gid = |n: usize| match cluster_map::map() {
-        Some(map) => map.gid(xid, n as u32),
+        Some(map) => map.gid(xid, n as u32, &nodes),
         // SAFETY: reads the process id.
         None => format!("sc_0_{xid}_{n}_{}", unsafe { pg_sys::MyProcPid }),
     };

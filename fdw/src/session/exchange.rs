@@ -48,11 +48,24 @@ impl Slot {
 /// Waits for a reply, heeding interrupts. An error in it, or in a command that
 /// rode ahead of it, becomes [`Error::Remote`].
 pub fn collect(slot: &Rc<Slot>, ticket: Ticket, command: &str) -> Result<Reply, Error> {
+    collect_within(slot, ticket, command, None)
+}
+
+/// The same up to a deadline, past which the connection is given up.
+pub fn collect_within(
+    slot: &Rc<Slot>,
+    ticket: Ticket,
+    command: &str,
+    deadline: Option<Instant>,
+) -> Result<Reply, Error> {
     loop {
         let (outcome, notices, name) = {
             let mut session = slot.lease()?;
-            let outcome = session.connection.wait_for(ticket, None, Interrupts::Heed);
+            let outcome = session.connection.wait_for(ticket, deadline, Interrupts::Heed);
             session.interrupted = matches!(outcome, Err(Stop::Interrupted));
+            if matches!(outcome, Err(Stop::TimedOut)) {
+                session.connection.give_up("the server did not answer in time");
+            }
             (outcome, session.connection.take_notices(), session.name.clone())
         };
         for notice in notices {

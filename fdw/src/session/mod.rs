@@ -23,7 +23,7 @@ pub use callbacks::init;
 pub use dialog::Dialog;
 pub use everywhere::Everywhere;
 pub(crate) use exchange::{collect, forget_portal};
-pub(crate) use flight::is_whole_transaction;
+pub(crate) use flight::{is_a_cursors, is_whole_transaction};
 pub use opening::Login;
 pub use properties::default_opening_statements;
 pub use registry::node_participants;

@@ -44,8 +44,9 @@ pub struct Login {
     pub password: Option<String>,
 }
 
-/// The destination of a login, without handshake.
-pub fn to_login(login: Login) -> Destination {
+/// The destination of a login, without handshake, with a bound that may be
+/// shorter than the usual one.
+pub fn to_login(login: Login, bound: Option<Duration>) -> Destination {
     Destination {
         name: login.name.as_str().into(),
         node: None,
@@ -57,7 +58,7 @@ pub fn to_login(login: Login) -> Destination {
             user: login.user,
             password: login.password,
             password_must_be_used: false,
-            timeout: CONNECT_TIMEOUT,
+            timeout: bound.map_or(CONNECT_TIMEOUT, |bound| bound.min(CONNECT_TIMEOUT)),
         },
         handshake: None,
     }

@@ -206,8 +206,10 @@ impl Session {
         Ok(())
     }
 
-    /// Appends a simple query and sends it.
+    /// Appends a simple query and sends it. Portals are closed first: DDL is
+    /// refused on tables that one still reads.
     pub fn simple(&mut self, sql: &str) -> Result<Ticket, Error> {
+        self.close_what_is_to_be_closed()?;
         frontend::query(sql, self.connection.output()).map_err(|e| self.not_sendable(&e))?;
         let ticket = self.connection.expect();
         self.connection.flush();

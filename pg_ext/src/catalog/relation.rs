@@ -1,10 +1,12 @@
-//! OIDs of our own catalogues.
+//! OIDs of our own catalogues, and names of relations.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
+use cluster::sharding::quote_identifier;
 use pgrx::prelude::*;
 
+use crate::lists::text;
 use crate::report::Report;
 
 /// The table `shardman.<name>`; `None` before CREATE EXTENSION. Must be called
@@ -28,4 +30,14 @@ pub fn catalog(name: &CStr) -> Result<pg_sys::Oid, Report> {
             format!("table shardman.{name} does not exist"),
         )
     })
+}
+
+/// A relation's name, qualified and quoted.
+pub fn qualified_name(rel: pg_sys::Oid) -> String {
+    // SAFETY: syscache look-ups; palloc'd names or null.
+    let (schema, name) = unsafe {
+        let namespace = pg_sys::get_rel_namespace(rel);
+        (text(pg_sys::get_namespace_name(namespace)), text(pg_sys::get_rel_name(rel)))
+    };
+    format!("{}.{}", quote_identifier(&schema), quote_identifier(&name))
 }

@@ -80,6 +80,12 @@ pub fn unregister_table(table: TableId) -> Result<(), Report> {
     invalidate()
 }
 
+/// Makes all backends read the catalogue of sharded tables again. To be called
+/// by whoever wrote it by other means than this module.
+pub fn note_changed_tables() -> Result<(), Report> {
+    invalidate()
+}
+
 fn invalidate() -> Result<(), Report> {
     let table = super::catalog(c"sharded_table")?;
     // SAFETY: the table exists.

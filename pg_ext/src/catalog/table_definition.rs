@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::ActingAs;
+use super::registry::{ShardedTable, registry};
 use crate::report::Report;
 
 /// What `shardman.describe_table` returns.
@@ -20,6 +21,8 @@ struct Described {
     sequence_columns: Vec<String>,
     /// Foreign keys, by name.
     foreign_keys: Vec<String>,
+    column_settings: Vec<String>,
+    attachments: Vec<String>,
 }
 
 /// The parent `rel` and what is known about its distribution, as one value.
@@ -46,7 +49,22 @@ pub fn read_definition(
         group_id,
         placement,
         leaf_options,
+        column_settings: described.column_settings,
+        attachments: described.attachments,
     })
+}
+
+/// The definition of a table that is registered.
+pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
+    let placement = registry()?.placement(table.group_id).unwrap_or_default().to_vec();
+    read_definition(
+        table.rel,
+        table.table_id,
+        table.group_id,
+        table.distribution_columns.clone(),
+        placement,
+        table.leaf_options.clone(),
+    )
 }
 
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {

@@ -6,18 +6,20 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Step};
-use super::{OwnWork, create_index, create_table, drop, fences, receive};
+use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
+use crate::recovery;
 use crate::report::Report;
 use crate::{gate, snapshot};
 
 /// Decides how a utility statement runs.
 ///
 /// # Safety
-/// `pstmt` is a valid utility statement.
+/// `pstmt` is a valid utility statement of `query`, NUL-terminated.
 pub unsafe fn before_utility(
     pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
     use pg_sys::NodeTag;
@@ -36,15 +38,38 @@ pub unsafe fn before_utility(
             NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
             NodeTag::T_TransactionStmt => {
                 if at_top && is_node_session() {
-                    end_of_transaction(statement.cast());
+                    end_of_transaction(statement.cast())?;
                 }
                 Ok(begin_of_transaction(statement.cast(), at_top))
             }
-            NodeTag::T_CreateStmt => create_table::before(pstmt, statement.cast()),
-            NodeTag::T_IndexStmt => create_index::before(statement.cast()),
-            NodeTag::T_DropStmt => drop::before(statement.cast()),
-            _ => fences::check(statement).map(|()| Step::Pass),
+            NodeTag::T_CreateStmt => {
+                or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_IndexStmt => {
+                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            _ => {
+                fences::check(statement)?;
+                carry::before(pstmt, query, context)
+            }
         }
+    }
+}
+
+/// What another part has not taken may have to reach every node as it stands.
+///
+/// SAFETY: as for `before_utility`.
+unsafe fn or_carry(
+    step: Step,
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    match step {
+        // SAFETY: the caller's.
+        Step::Pass => unsafe { carry::before(pstmt, query, context) },
+        taken => Ok(taken),
     }
 }
 
@@ -122,13 +147,17 @@ fn after_isolation(is_import: bool, is_top: bool) -> Step {
     Step::Run { statement: std::ptr::null_mut(), finish }
 }
 
-unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) {
+unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {
     use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT, TRANS_STMT_PREPARE};
     // SAFETY: the caller's; IsTransactionBlock reads backend state.
     unsafe {
         let ends = matches!((*statement).kind, TRANS_STMT_COMMIT | TRANS_STMT_PREPARE);
         if ends && pg_sys::IsTransactionBlock() {
             node_session::finish_as_user();
+            if (*statement).kind == TRANS_STMT_PREPARE {
+                recovery::record_part(&text((*statement).gid))?;
+            }
         }
     }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use super::fences::{not_in_leaf_schemas, relation_of};
 use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
+use super::unique_keys::check_unique_key;
 use super::{create_from_definition, lock_ddl};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
@@ -316,29 +317,6 @@ unsafe fn check_unique_keys(
         }
     }
     Ok(())
-}
-
-unsafe fn check_unique_key(
-    constraint: *mut pg_sys::Constraint,
-    keys: &[String],
-    distribution: &[String],
-) -> Result<(), Report> {
-    use pg_sys::ConstrType::{CONSTR_PRIMARY, CONSTR_UNIQUE};
-    // SAFETY: as in check_shape.
-    let kind = match unsafe { (*constraint).contype } {
-        CONSTR_PRIMARY => "primary key",
-        CONSTR_UNIQUE => "unique",
-        _ => return Ok(()),
-    };
-    let Some(missing) = distribution.iter().find(|column| !keys.contains(column)) else {
-        return Ok(());
-    };
-    Err(Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{kind} constraint on a sharded table must include all distribution columns"),
-    )
-    .detail(format!("Constraint on ({}) lacks column \"{missing}\".", keys.join(", ")))
-    .hint("Rows that differ in the distribution column may lie on different nodes, and each node can check its own rows only. Add the column to the constraint, or distribute by a column of the constraint."))
 }
 
 /// `CREATE TABLE … PARTITION OF` or INHERITS of a sharded table.

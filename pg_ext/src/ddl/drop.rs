@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 
 use cluster::TableId;
-use cluster::sharding::{LeafName, NodeCommand, quote_identifier};
+use cluster::sharding::{LeafName, NodeCommand};
 use pgrx::prelude::*;
 
 use super::fences::relation_of;
 use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
-use crate::catalog::{registry, unregister_table};
+use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
 use crate::report::Report;
 use crate::{compat, peers};
@@ -86,15 +86,6 @@ fn managed(rels: &[pg_sys::Oid]) -> Result<Vec<(pg_sys::Oid, TableId)>, Report> 
         registry.table_of(table).map(|table| (*rel, table.table_id))
     };
     Ok(rels.iter().filter_map(table_of).collect())
-}
-
-fn qualified_name(rel: pg_sys::Oid) -> String {
-    // SAFETY: syscache look-ups; palloc'd names or null.
-    let (schema, name) = unsafe {
-        let namespace = pg_sys::get_rel_namespace(rel);
-        (text(pg_sys::get_namespace_name(namespace)), text(pg_sys::get_rel_name(rel)))
-    };
-    format!("{}.{}", quote_identifier(&schema), quote_identifier(&name))
 }
 
 impl DroppedObjects {

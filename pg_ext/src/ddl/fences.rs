@@ -1,5 +1,4 @@
-//! What is refused: statements that would make one node's schema differ from
-//! the others', and statements about leaves.
+//! What is refused: statements about leaves, and new relations beside them.
 #![allow(unsafe_code)]
 
 use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
@@ -66,7 +65,7 @@ pub unsafe fn relation_of(range: *mut pg_sys::RangeVar) -> Option<pg_sys::Oid> {
     (rel != pg_sys::InvalidOid).then_some(rel)
 }
 
-/// Refuses what is not managed yet; lets everything else pass.
+/// Refuses statements about leaves; lets everything else pass.
 ///
 /// # Safety
 /// `statement` is a valid utility statement.
@@ -75,30 +74,6 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<(), Report> {
     // SAFETY: each arm casts to the struct that the tag names.
     unsafe {
         match (*statement).type_ {
-            NodeTag::T_AlterTableStmt => {
-                let alter: *mut pg_sys::AlterTableStmt = statement.cast();
-                not_managed((*alter).relation, "ALTER TABLE")
-            }
-            NodeTag::T_RenameStmt => {
-                let rename: *mut pg_sys::RenameStmt = statement.cast();
-                not_managed((*rename).relation, "RENAME")
-            }
-            NodeTag::T_AlterObjectSchemaStmt => {
-                let alter: *mut pg_sys::AlterObjectSchemaStmt = statement.cast();
-                not_managed((*alter).relation, "SET SCHEMA")
-            }
-            NodeTag::T_CreateTrigStmt => {
-                let create: *mut pg_sys::CreateTrigStmt = statement.cast();
-                not_managed((*create).relation, "CREATE TRIGGER")
-            }
-            NodeTag::T_RuleStmt => {
-                let create: *mut pg_sys::RuleStmt = statement.cast();
-                not_managed((*create).relation, "CREATE RULE")
-            }
-            NodeTag::T_CreatePolicyStmt => {
-                let create: *mut pg_sys::CreatePolicyStmt = statement.cast();
-                not_managed((*create).table, "CREATE POLICY")
-            }
             NodeTag::T_TruncateStmt => {
                 let truncate: *mut pg_sys::TruncateStmt = statement.cast();
                 elements((*truncate).relations).try_for_each(|range| not_a_leaf(range))
@@ -129,27 +104,8 @@ unsafe fn not_a_leaf(range: *mut pg_sys::RangeVar) -> Result<(), Report> {
     }
 }
 
-/// Refuses leaves, and sharded tables for a kind of statement that would change
-/// them on this node alone.
-unsafe fn not_managed(range: *mut pg_sys::RangeVar, what: &str) -> Result<(), Report> {
-    // SAFETY: the caller's.
-    let Some(rel) = (unsafe { relation_of(range) }) else { return Ok(()) };
-    if is_leaf_schema(rel) {
-        return Err(leaf_by_hand(rel));
-    }
-    if registry()?.table_of(table_of_index(rel)).is_none() {
-        return Ok(());
-    }
-    Err(Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{what} is not supported on sharded tables yet"),
-    )
-    .detail("It would change the table on this node only.")
-    .hint("Create the table anew in the shape it should have, and copy the rows."))
-}
-
 /// The table of an index; any other relation as it is.
-fn table_of_index(rel: pg_sys::Oid) -> pg_sys::Oid {
+pub fn table_of_index(rel: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: syscache look-ups.
     let table = unsafe { pg_sys::IndexGetRelation(rel, true) };
     if table == pg_sys::InvalidOid { rel } else { table }

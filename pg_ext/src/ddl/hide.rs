@@ -41,6 +41,22 @@ impl Hidden {
         Ok(Hidden { parent, leaves })
     }
 
+    /// Drops them, after they were shown.
+    pub fn drop_leaves(&self) -> Result<(), Report> {
+        let _acting = ActingAs::owner_of_the_catalogs();
+        let names = Spi::get_one_with_args::<String>(
+            "SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')
+             FROM pg_catalog.pg_class AS c
+                  JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+             WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1)",
+            &[self.leaves.clone().into()],
+        )?;
+        match names {
+            Some(names) => Ok(Spi::run(&format!("DROP FOREIGN TABLE {names}"))?),
+            None => Ok(()),
+        }
+    }
+
     /// Shows them again.
     pub fn show(&self) -> Result<(), Report> {
         let _acting = ActingAs::owner_of_the_catalogs();

@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 
 use super::OwnWork;
 use super::flip::Flip;
+use super::hide::Hidden;
 use super::schema_rights::SchemaRights;
 use crate::catalog::register_table;
 use crate::membership;
@@ -25,14 +26,34 @@ pub fn create_from_definition(definition: &TableDefinition) -> Result<(), Report
     for statement in definition.local_leaf_statements(me) {
         Spi::run(&statement)?;
     }
-    // Foreign leaves cannot be attached while the parent has unique indexes.
+    make_foreign_leaves(definition, rel)?;
+    borrowed.give_back()?;
+    register_table(definition, rel)
+}
+
+/// Gives the parent `rel` its foreign leaves. The caller has CREATE on their
+/// schema.
+pub fn make_foreign_leaves(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<(), Report> {
+    let me = membership::my_identity()?.node_id;
+    // They cannot be attached while the parent has unique indexes.
     let flip = Flip::over(rel)?;
     for statement in definition.foreign_leaf_statements(me) {
         Spi::run(&statement)?;
     }
-    flip.back()?;
-    borrowed.give_back()?;
-    register_table(definition, rel)
+    flip.back()
+}
+
+/// What hangs on the parent besides columns, keys and indexes. For a copy: on
+/// the node where the table was created it is there already.
+pub fn attach(definition: &TableDefinition) -> Result<(), Report> {
+    let _own_work = OwnWork::begin();
+    definition.column_settings.iter().try_for_each(|sql| Spi::run(sql))?;
+    if definition.attachments.is_empty() {
+        return Ok(());
+    }
+    let hidden = Hidden::hide(parent(definition)?)?;
+    definition.attachments.iter().try_for_each(|sql| Spi::run(sql))?;
+    hidden.show()
 }
 
 fn parent(definition: &TableDefinition) -> Result<pg_sys::Oid, Report> {

@@ -5,7 +5,11 @@
 //! copy), PostgreSQL's own execution here, `Finish` (leaves, registration, and
 //! the same on all other nodes inside the user's transaction).
 
+mod align;
+mod alter_table;
+mod aside;
 mod before;
+mod carry;
 mod create_index;
 mod create_table;
 mod drop;
@@ -15,16 +19,21 @@ mod hide;
 mod key_types;
 mod leaves;
 mod lock;
+mod meaning;
 mod own_work;
 mod receive;
 mod requested;
+mod role_password;
 mod schema_rights;
 mod step;
+mod target;
+mod temporary;
+mod unique_keys;
 
 pub use before::before_utility;
 pub use drop::before_drop;
 pub use fences::{is_leaf_schema, leaf_by_hand};
-pub use leaves::create_from_definition;
+pub use leaves::{attach, create_from_definition};
 pub use lock::lock_ddl;
 pub use own_work::OwnWork;
 pub use step::{Finish, Step};

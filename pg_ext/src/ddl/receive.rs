@@ -6,7 +6,7 @@ use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
-use super::{OwnWork, create_from_definition, create_index, drop};
+use super::{OwnWork, attach, carry, create_from_definition, create_index, drop};
 use crate::catalog::note_table_id;
 use crate::report::Report;
 
@@ -22,11 +22,13 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::CreateTable(definition) => {
             let _own_work = OwnWork::begin();
             definition.parent_statements().iter().try_for_each(|sql| Spi::run(sql))?;
-            create_from_definition(&definition)
+            create_from_definition(&definition)?;
+            attach(&definition)
         }
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
         }
+        NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
     };
     // SAFETY: the one pushed above.

@@ -4,6 +4,7 @@
 use cluster::sharding::quote_identifier;
 use pgrx::prelude::*;
 
+use super::OwnWork;
 use crate::catalog::ActingAs;
 use crate::lists::text;
 use crate::report::Report;
@@ -35,6 +36,7 @@ impl SchemaRights {
 
     fn run(&self, verb: &str, preposition: &str) -> Result<(), Report> {
         let Some(user) = &self.user else { return Ok(()) };
+        let _own_work = OwnWork::begin();
         let _acting = ActingAs::owner_of_the_catalogs();
         let user = quote_identifier(user);
         Ok(Spi::run(&format!(

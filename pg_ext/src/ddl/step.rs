@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::drop::DroppedObjects;
@@ -24,6 +25,8 @@ pub enum Step {
 
 /// The work after PostgreSQL's own.
 pub enum Finish {
+    /// Leaves, other nodes.
+    Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
     /// Other nodes.
@@ -43,6 +46,7 @@ impl Finish {
     /// Does it.
     pub fn run(&self) -> Result<(), Report> {
         match self {
+            Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Drop(dropped) => dropped.finish(),

@@ -62,7 +62,7 @@ unsafe extern "C-unwind" fn process_utility(
     // SAFETY: the arguments are PostgreSQL's own; the frame holds plain data
     // only, so an error may jump over it.
     unsafe {
-        let decision = before(pstmt, context);
+        let decision = before(pstmt, query_string, context);
         if !decision.statement.is_null() {
             let read_only = read_only_tree && decision.is_original;
             let next = match PREVIOUS {
@@ -92,12 +92,13 @@ unsafe extern "C-unwind" fn process_utility(
 /// A plain-old frame: what fails inside keeps all its fields.
 unsafe fn before(
     pstmt: *mut pg_sys::PlannedStmt,
+    query_string: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
     let untouched = Decision { statement: pstmt, is_original: true, finish: ptr::null_mut() };
     let decide = || {
         // SAFETY: pstmt is a valid utility statement for the duration of the call.
-        let step = unsafe { ddl::before_utility(pstmt, context) }?;
+        let step = unsafe { ddl::before_utility(pstmt, query_string, context) }?;
         Ok(match step {
             Step::Pass => untouched,
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },

@@ -1,5 +1,7 @@
 //! Talking to another server outside of any transaction.
 
+use std::time::{Duration, Instant};
+
 use cluster::metadata::NodeRecord;
 use cluster::sharding::NodeCommand;
 use fdw::session::{Dialog as Connection, Login};
@@ -19,23 +21,35 @@ impl Dialog {
     /// Logs in as the address says; by default as the user who asks.
     pub fn open(address: &Address) -> Result<Self, Report> {
         let user = address.user.clone().unwrap_or_else(super::join::current_user);
-        Self::login(address, address.without_user(), user, address.password.clone())
+        Self::login(address, address.without_user(), user, address.password.clone(), None)
     }
 
     /// Logs in to a member as the node role.
     pub fn open_member_session(member: &Member) -> Result<Self, Report> {
-        Self::as_node_role(&member.connstr, &member.name)
+        Self::as_node_role(&member.connstr, &member.name, None)
+    }
+
+    /// The same, making sure that it is that member. `bound` is for logging in
+    /// and for each query.
+    pub fn open_bounded_member_session(member: &Member, bound: Duration) -> Result<Self, Report> {
+        let mut session = Self::as_node_role(&member.connstr, &member.name, Some(bound))?;
+        let identity = my_identity()?;
+        session.rows(&format!(
+            "SELECT shardman.check_member('{}', {}, {})",
+            identity.cluster_id, member.id, member.system_identifier.0 as i64
+        ))?;
+        Ok(session)
     }
 
     /// Logs in to a server that has adopted its identity, as the node role.
     pub fn open_node_session(node: &NodeRecord) -> Result<Self, Report> {
-        Self::as_node_role(&node.connstr, &node.name)
+        Self::as_node_role(&node.connstr, &node.name, None)
     }
 
-    fn as_node_role(connstr: &str, name: &str) -> Result<Self, Report> {
+    fn as_node_role(connstr: &str, name: &str, bound: Option<Duration>) -> Result<Self, Report> {
         let credential = my_identity()?.credential.0.clone();
         let user = NODE_ROLE.to_string_lossy().into_owned();
-        Self::login(&Address::parse(connstr)?, name.to_owned(), user, Some(credential))
+        Self::login(&Address::parse(connstr)?, name.to_owned(), user, Some(credential), bound)
     }
 
     fn login(
@@ -43,15 +57,32 @@ impl Dialog {
         name: String,
         user: String,
         password: Option<String>,
+        bound: Option<Duration>,
     ) -> Result<Self, Report> {
         let Address { host, port, dbname, .. } = address.clone();
         let login = Login { name, host, port, dbname, user, password };
-        Ok(Dialog { connection: Connection::open(login)? })
+        Ok(Dialog { connection: Connection::open(login, bound)? })
     }
 
     /// The rows of a query as text.
     pub fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Report> {
         Ok(self.connection.query(sql)?)
+    }
+
+    /// Sends a query without waiting for its answer.
+    pub fn send(&self, sql: &str) -> Result<u64, Report> {
+        Ok(self.connection.send(sql)?)
+    }
+
+    /// The rows of a query that was sent. Deaf to cancel; past the deadline the
+    /// connection is of no more use.
+    pub fn receive(
+        &self,
+        ticket: u64,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<Option<String>>>, Report> {
+        Ok(self.connection.receive(ticket, sql, deadline)?)
     }
 
     /// The first column of a query's rows; NULL is left out.

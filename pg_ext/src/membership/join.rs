@@ -22,7 +22,7 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{last_table_id, read_definition, registry};
+use crate::catalog::{definition_of, last_table_id, registry};
 use crate::ddl::lock_ddl;
 use crate::report::Report;
 use crate::worker;
@@ -176,15 +176,7 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         if present.contains(&table.table_id.to_string()) {
             continue;
         }
-        let placement = registry.placement(table.group_id).unwrap_or_default().to_vec();
-        let definition = read_definition(
-            table.rel,
-            table.table_id,
-            table.group_id,
-            table.distribution_columns.clone(),
-            placement,
-            table.leaf_options.clone(),
-        )?;
+        let definition = definition_of(table)?;
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
     let last = last_table_id()?;

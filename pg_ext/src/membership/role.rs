@@ -19,6 +19,7 @@ pub fn random_hex(bytes: usize) -> Result<String, Report> {
 /// Lets node sessions log in with the credential, as a SCRAM verifier.
 pub fn set_credential(credential: &Credential) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
+    let _own_work = crate::ddl::OwnWork::begin();
     Spi::run("SET LOCAL password_encryption = 'scram-sha-256'")?;
     let password = pgrx::spi::quote_literal(&credential.0);
     Ok(Spi::run(&format!("ALTER ROLE shardman_node PASSWORD {password}"))?)

@@ -9,7 +9,8 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
-use super::pass::{self, Sessions};
+use super::nodes::Sessions;
+use super::pass;
 use crate::{catalog, gate, settings};
 
 const INTERVAL: Duration = Duration::from_secs(2);

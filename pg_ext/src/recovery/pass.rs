@@ -1,27 +1,21 @@
 //! One look at all nodes.
-#![allow(unsafe_code)]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use cluster::NodeId;
-use cluster::txn::{CoordinatorRecord, Gid, Leftovers, LocalOutcome, Verdict, decide, is_settled};
-use pgrx::prelude::*;
-use pgrx::spi::quote_literal;
+use cluster::txn::{CoordinatorRecord, Leftovers, Listing, Verdict, decide};
 
-use crate::catalog::{ActingAs, Member, catalog, read_latest, registry};
-use crate::membership::{Dialog, my_identity_if_any};
+use super::decision::{decisions, forget};
+use super::local::outcome_here;
+use super::nodes::{Prepared, Sessions, is_absence};
+use super::orphans;
+use crate::catalog::{Member, registry};
+use crate::membership::my_identity_if_any;
 use crate::report::Report;
-
-/// A participant younger than this is left to the backend that prepared it.
-const GRACE_SECONDS: f64 = 2.0;
-
-/// Sessions kept from pass to pass, by node.
-#[derive(Default)]
-pub struct Sessions(HashMap<NodeId, Dialog>);
 
 /// What a pass did.
 pub struct Tally {
-    /// Participants committed or rolled back.
+    /// Parts committed or rolled back.
     pub finished: i64,
     /// What an operator should know, one line each.
     pub troubles: Vec<String>,
@@ -35,179 +29,123 @@ impl Default for Tally {
     }
 }
 
-/// A participant as its node listed it.
-struct Prepared {
-    node: NodeId,
-    gid: Gid,
-    is_old: bool,
+/// A pass under way.
+pub struct Pass<'a> {
+    pub me: NodeId,
+    pub members: &'a [Member],
+    pub sessions: &'a mut Sessions,
+    /// What is prepared where.
+    pub prepared: Vec<Prepared>,
+    pub listing: Listing,
+    pub tally: Tally,
 }
 
-/// Looks at every node and finishes what this one coordinated. Must run in a
-/// transaction; what is done on other nodes is done at once.
+/// Looks at every node, finishes what this one coordinated, and what is
+/// prepared here if nobody else can. Must run in a transaction; what is done on
+/// other nodes is done at once.
 pub fn run(sessions: &mut Sessions) -> Result<Tally, Report> {
-    let mut tally = Tally::default();
-    let Some(identity) = my_identity_if_any()? else { return Ok(tally) };
+    let Some(identity) = my_identity_if_any()? else { return Ok(Tally::default()) };
     let registry = registry()?;
-    let others: Vec<_> =
-        registry.members().iter().filter(|member| member.id != identity.node_id).collect();
-    if others.is_empty() {
-        return Ok(tally);
+    if registry.members().len() < 2 {
+        return Ok(Tally::default());
     }
     // Read before the listing: only these may be settled by it.
     let decided_before = decisions()?;
-    let mut prepared = Vec::new();
-    let mut listed = BTreeSet::new();
-    for member in &others {
-        match list(sessions, member, identity.node_id) {
-            Ok(found) => {
-                prepared.extend(found);
-                listed.insert(member.id);
-            }
-            Err(report) => {
-                sessions.0.remove(&member.id);
-                tally.leftovers = Leftovers::Some;
-                // A node that is down is looked at again in the next pass.
-                if !is_absence(&report) {
-                    let Report { message, .. } = report;
-                    tally.troubles.push(format!("could not look at node {}: {message}", member.id));
-                }
-            }
-        }
+    let mut pass = Pass {
+        me: identity.node_id,
+        members: registry.members(),
+        sessions,
+        prepared: Vec::new(),
+        listing: Listing::default(),
+        tally: Tally::default(),
+    };
+    pass.list();
+    pass.finish_own()?;
+    orphans::finish(&mut pass)?;
+    let is_member = |node| registry.members().iter().any(|member| member.id == node);
+    let settled = decided_before.iter().filter(|decision| {
+        pass.listing.settles(decision.transaction, &decision.participants, is_member)
+    });
+    forget(&settled.map(|decision| decision.transaction).collect::<Vec<_>>())?;
+    Ok(pass.tally)
+}
+
+impl Pass<'_> {
+    /// The member with an id.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
     }
-    // First whether it is over, then the row: the other way round a commit in
-    // between would look like an abort.
-    let outcomes: HashMap<_, _> =
-        prepared.iter().map(|found| (found.gid.xid, outcome_of(found.gid.xid))).collect();
-    let decided = decisions()?;
-    for found in &prepared {
-        let record = CoordinatorRecord {
-            outcome: outcomes[&found.gid.xid],
-            has_decision: decided.iter().any(|(xid, _)| *xid == found.gid.xid),
-        };
-        let verb = match decide(record, found.is_old) {
-            Verdict::Wait => {
-                if !found.is_old && tally.leftovers == Leftovers::None {
-                    tally.leftovers = Leftovers::OnlyYoung;
-                }
-                continue;
-            }
-            Verdict::Commit => "COMMIT",
-            Verdict::Rollback => "ROLLBACK",
-            Verdict::Undecided => {
-                tally.troubles.push(format!(
-                    "transaction \"{}\" is prepared on node {}, and this node knows nothing of it",
-                    found.gid, found.node
-                ));
-                continue;
-            }
-        };
-        match finish(sessions, found, verb) {
-            Ok(()) => tally.finished += 1,
+
+    /// COMMIT or ROLLBACK PREPARED, where it was listed.
+    pub fn finish(&mut self, found: &Prepared, verb: &str) {
+        let members = self.members;
+        let Some(member) = members.iter().find(|member| member.id == found.node) else { return };
+        match self.sessions.finish(member, &found.gid, verb) {
+            Ok(()) => self.tally.finished += 1,
             Err(report) => {
-                tally.leftovers = Leftovers::Some;
-                tally.troubles.push(format!(
+                if found.gid.transaction.coordinator == self.me {
+                    self.tally.leftovers = Leftovers::Some;
+                }
+                self.tally.troubles.push(format!(
                     "could not finish transaction \"{}\" on node {}: {}",
                     found.gid, found.node, report.message
                 ));
             }
         }
     }
-    let still: Vec<_> = prepared.iter().map(|found| found.gid).collect();
-    let settled = decided_before.iter().filter(|(xid, participants)| {
-        is_settled(*xid, &still) && participants.iter().all(|node| listed.contains(node))
-    });
-    forget(settled.map(|(xid, _)| *xid as i64).collect())?;
-    Ok(tally)
-}
 
-/// Whether a node is not there, rather than something being wrong with it.
-fn is_absence(report: &Report) -> bool {
-    matches!(
-        report.code,
-        PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION
-            | PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE
-            | PgSqlErrorCode::ERRCODE_CANNOT_CONNECT_NOW
-            | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
-            | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
-    )
-}
-
-fn list(
-    sessions: &mut Sessions,
-    member: &Member,
-    coordinator: NodeId,
-) -> Result<Vec<Prepared>, Report> {
-    let session = match sessions.0.entry(member.id) {
-        std::collections::hash_map::Entry::Occupied(kept) => kept.into_mut(),
-        std::collections::hash_map::Entry::Vacant(place) => {
-            place.insert(Dialog::open_member_session(member)?)
-        }
-    };
-    let rows = session.rows(&format!(
-        "SELECT gid, prepared OPERATOR(pg_catalog.<=)
-                (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => {GRACE_SECONDS}))
-         FROM pg_catalog.pg_prepared_xacts
-         WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
-           AND pg_catalog.starts_with(gid, 'sc_{coordinator}_')"
-    ))?;
-    let read = |row: Vec<Option<String>>| {
-        let gid = Gid::parse(row.first()?.as_deref()?)?;
-        let is_old = row.get(1)?.as_deref() == Some("t");
-        Some(Prepared { node: member.id, gid, is_old })
-    };
-    Ok(rows.into_iter().filter_map(read).collect())
-}
-
-fn finish(sessions: &mut Sessions, found: &Prepared, verb: &str) -> Result<(), Report> {
-    let Some(session) = sessions.0.get_mut(&found.node) else { return Ok(()) };
-    let gid = quote_literal(found.gid.to_string());
-    match session.rows(&format!("{verb} PREPARED {gid}")) {
-        // A backend was faster.
-        Err(report) if report.code == PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => Ok(()),
-        other => other.map(drop),
-    }
-}
-
-/// What became of a transaction of this node.
-fn outcome_of(xid: u64) -> LocalOutcome {
-    // SAFETY: both read shared memory. An id that is older than the running
-    // ones of its epoch is over, whatever its low 32 bits stand for now.
-    unsafe {
-        let next = pg_sys::ReadNextFullTransactionId().value;
-        if xid >= next {
-            return LocalOutcome::Unknown;
-        }
-        let is_recent = next - xid < u64::from(u32::MAX / 2);
-        let low = pg_sys::TransactionId::from(xid as u32);
-        if is_recent && pg_sys::TransactionIdIsInProgress(low) {
-            LocalOutcome::InProgress
-        } else {
-            LocalOutcome::Over
+    fn list(&mut self) {
+        for member in self.members {
+            match self.sessions.list(member) {
+                Ok(found) => {
+                    self.listing.note(member.id, found.iter().map(|part| part.gid.transaction));
+                    self.prepared.extend(found);
+                }
+                Err(report) => {
+                    self.tally.leftovers = Leftovers::Some;
+                    // A node that is down is looked at again in the next pass.
+                    if !is_absence(&report) {
+                        let Report { message, .. } = report;
+                        let trouble = format!("could not look at node {}: {message}", member.id);
+                        self.tally.troubles.push(trouble);
+                    }
+                }
+            }
         }
     }
-}
 
-/// The decision rows that are committed now: xid and participants.
-fn decisions() -> Result<Vec<(u64, Vec<NodeId>)>, Report> {
-    let rows = read_latest(
-        catalog(c"commit_decision")?,
-        "SELECT xid, pg_catalog.array_to_json(participants) FROM shardman.commit_decision",
-    )?;
-    let read = |row: Vec<Option<String>>| {
-        let xid: i64 = row.first()?.as_deref()?.parse().ok()?;
-        let nodes: Vec<u32> = serde_json::from_str(row.get(1)?.as_deref()?).ok()?;
-        Some((xid as u64, nodes.into_iter().map(NodeId).collect()))
-    };
-    Ok(rows.into_iter().filter_map(read).collect())
-}
-
-fn forget(settled: Vec<i64>) -> Result<(), Report> {
-    if settled.is_empty() {
-        return Ok(());
+    /// What this node coordinated: it knows.
+    fn finish_own(&mut self) -> Result<(), Report> {
+        let is_mine = |found: &Prepared| found.gid.transaction.coordinator == self.me;
+        let (mine, others) = std::mem::take(&mut self.prepared).into_iter().partition(is_mine);
+        self.prepared = others;
+        let mine: Vec<Prepared> = mine;
+        // First whether it is over, then the row: the other way round a commit in
+        // between would look like an abort.
+        let mut outcomes = HashMap::new();
+        for found in &mine {
+            outcomes.insert(found.gid.transaction, outcome_here(found.gid.transaction)?);
+        }
+        let decided = if mine.is_empty() { Vec::new() } else { decisions()? };
+        for found in &mine {
+            let record = CoordinatorRecord {
+                outcome: outcomes[&found.gid.transaction],
+                has_decision: decided.iter().any(|it| it.transaction == found.gid.transaction),
+            };
+            match decide(record, found.is_old) {
+                Verdict::Wait => {
+                    if !found.is_old && self.tally.leftovers == Leftovers::None {
+                        self.tally.leftovers = Leftovers::OnlyYoung;
+                    }
+                }
+                Verdict::Commit => self.finish(found, "COMMIT"),
+                Verdict::Rollback => self.finish(found, "ROLLBACK"),
+                Verdict::Undecided => self.tally.troubles.push(format!(
+                    "transaction \"{}\" is prepared on node {}, and this node knows nothing of it",
+                    found.gid, found.node
+                )),
+            }
+        }
+        Ok(())
     }
-    let _acting = ActingAs::owner_of_the_catalogs();
-    Ok(Spi::run_with_args(
-        "DELETE FROM shardman.commit_decision WHERE xid OPERATOR(pg_catalog.=) ANY ($1)",
-        &[settled.into()],
-    )?)
 }

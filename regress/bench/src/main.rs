@@ -13,7 +13,6 @@ mod keys;
 mod machine;
 mod markdown;
 mod options;
-mod proxy;
 mod report;
 mod run;
 mod sample;

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
+use regress::Proxy;
+
 use crate::client::Client;
 use crate::keys::Keys;
-use crate::proxy::Proxy;
 use crate::system::System;
 
 /// Executions before those that are counted: connections exist and plans are

@@ -57,6 +57,7 @@ fn new_state(arguments: &UpArguments, binaries: &Binaries) -> anyhow::Result<Sta
     let mut state = State::new(count, base_port, binaries.dir().to_path_buf())?;
     state.is_plain = arguments.plain;
     state.is_durable = !arguments.no_fsync;
+    state.peer_host.clone_from(&arguments.peer_host);
     state.config.clone_from(&arguments.config);
     Ok(state)
 }
@@ -74,6 +75,9 @@ fn check_same_shape(state: &State, arguments: &UpArguments) -> anyhow::Result<()
     }
     if arguments.plain && !state.is_plain {
         bail!(Refused(format!("the servers in {dir} are a cluster, not plain ones")));
+    }
+    if arguments.peer_host.is_some() && arguments.peer_host != state.peer_host {
+        bail!(Refused(format!("the nodes in {dir} reach each other at another address")));
     }
     if !arguments.config.is_empty() && arguments.config != state.config {
         bail!(Refused(format!(

@@ -60,11 +60,15 @@ async fn join(
     let (through, statement, argument) = match founder {
         None => {
             output.progress("founding the cluster on node 1 …");
-            (node, "SELECT shardman.create_cluster($1)", node.address())
+            (node, "SELECT shardman.create_cluster($1)", cluster.state.address(node))
         }
         Some(member) => {
             output.progress(&format!("joining node {} …", node.number));
-            (member, "SELECT shardman.add_node($1)", node.connstr())
+            (
+                member,
+                "SELECT shardman.add_node($1)",
+                format!("{} user=postgres", cluster.state.address(node)),
+            )
         }
     };
     let client = session(through).await?;

@@ -25,6 +25,9 @@ pub struct State {
     pub is_durable: bool,
     /// PostgreSQL's programs; data directories belong to one major version.
     pub pg_bindir: PathBuf,
+    /// Where nodes reach each other, if not where they listen.
+    #[serde(default)]
+    pub peer_host: Option<String>,
     /// Settings the user added, in order.
     pub config: Vec<(String, String)>,
     pub nodes: Vec<Node>,
@@ -51,6 +54,7 @@ impl State {
             is_plain: false,
             is_durable: true,
             pg_bindir,
+            peer_host: None,
             config: Vec::new(),
             nodes: Vec::new(),
         };
@@ -58,6 +62,12 @@ impl State {
             state.add_node()?;
         }
         Ok(state)
+    }
+
+    /// How the other nodes reach one: no user, the node role logs in.
+    pub fn address(&self, node: &Node) -> String {
+        let host = self.peer_host.as_deref().unwrap_or("127.0.0.1");
+        format!("host={host} port={} dbname=postgres", node.port)
     }
 
     /// Appends one more node, not initialized yet; returns its index.
@@ -108,11 +118,6 @@ impl Node {
     /// What a client passes to psql.
     pub fn connstr(&self) -> String {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
-    }
-
-    /// How the other nodes reach this one: no user, the node role logs in.
-    pub fn address(&self) -> String {
-        format!("host=127.0.0.1 port={} dbname=postgres", self.port)
     }
 }
 

@@ -1,0 +1,10 @@
+//! Schema changes: which statements reach which nodes, and what carries a
+//! user's statement there.
+
+mod carried;
+mod coverage;
+mod password;
+
+pub use carried::{CarriedStatement, ForeignLeaves};
+pub use coverage::{COVERAGE, Coverage, Elsewhere, OnSharded, coverage_of, print_coverage};
+pub use password::replace_password;

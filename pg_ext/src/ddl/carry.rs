@@ -1,0 +1,250 @@
+//! A user's statement that runs on every node as it was written.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+use cluster::ddl::{CarriedStatement, Elsewhere, ForeignLeaves, OnSharded, coverage_of};
+use cluster::sharding::{NodeCommand, quote_identifier};
+use pgrx::prelude::*;
+
+use super::align::align;
+use super::aside::Aside;
+use super::meaning::{current_settings, set};
+use super::role_password::{Password, password_of};
+use super::step::{Finish, Step};
+use super::target::sharded_target;
+use super::temporary::is_temporary;
+use super::{OwnWork, alter_table, lock_ddl};
+use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
+use crate::node_session::is_node_session;
+use crate::peers;
+use crate::report::Report;
+use crate::settings;
+
+/// A statement that PostgreSQL is about to run here.
+pub struct CarriedHere {
+    carried: CarriedStatement,
+    table: Option<pg_sys::Oid>,
+    aside: Option<Aside>,
+    constraints_before: Vec<pg_sys::Oid>,
+    password: Option<Password>,
+}
+
+/// Looks at a statement that no other part of managed DDL has taken.
+///
+/// # Safety
+/// `pstmt` is a valid utility statement of `query`, NUL-terminated.
+pub unsafe fn before(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    // SAFETY: the caller's; `creating_extension` is a backend variable.
+    unsafe {
+        let statement = (*pstmt).utilityStmt;
+        let is_part = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND;
+        if is_part || pg_sys::creating_extension {
+            return Ok(Step::Pass);
+        }
+        let tag = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement));
+        let tag = CStr::from_ptr(tag).to_string_lossy();
+        let Some(coverage) = coverage_of(&tag) else { return Ok(Step::Pass) };
+        let table = sharded_target(statement)?;
+        match (table, coverage.on_sharded, coverage.elsewhere) {
+            (Some(_), OnSharded::EveryNode, _) if !settings::sync_schema() => Ok(Step::Pass),
+            (Some(_), OnSharded::EveryNode, _) => carry(pstmt, query, table, &tag),
+            (Some(_), OnSharded::Refused, _) => Err(not_on_sharded(&tag, coverage.note)),
+            (Some(_), _, _) => Ok(Step::Pass),
+            (None, _, Elsewhere::Broadcast)
+                if settings::broadcast_ddl() && !is_temporary(statement) =>
+            {
+                carry(pstmt, query, None, &tag)
+            }
+            (None, _, _) => Ok(Step::Pass),
+        }
+    }
+}
+
+/// SAFETY: as for `before`.
+unsafe fn carry(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    table: Option<pg_sys::Oid>,
+    tag: &str,
+) -> Result<Step, Report> {
+    if is_node_session() {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot run {tag} inside a statement that another node sent"),
+        )
+        .detail("It would have to reach every node from here.")
+        .hint("Run it from the session that the client is connected to."));
+    }
+    if registry()?.members().is_empty() {
+        return Ok(Step::Pass);
+    }
+    // SAFETY: the caller's.
+    let (statement, node) = unsafe { (statement_text(pstmt, query), (*pstmt).utilityStmt) };
+    if tag != "LOCK TABLE" {
+        lock_ddl()?;
+    }
+    let mut here = CarriedHere {
+        carried: CarriedStatement {
+            statement,
+            settings: current_settings(),
+            table: None,
+            foreign_leaves: ForeignLeaves::Reach,
+            new_constraints: Vec::new(),
+        },
+        table,
+        aside: None,
+        constraints_before: Vec::new(),
+        // SAFETY: the caller's.
+        password: unsafe { password_of(node, pstmt) },
+    };
+    if let Some(rel) = table {
+        let registry = registry()?;
+        here.carried.table = registry.table_of(rel).map(|table| table.table_id);
+        // SAFETY: the tags name the structs.
+        unsafe {
+            match (*node).type_ {
+                pg_sys::NodeTag::T_AlterTableStmt => {
+                    here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;
+                }
+                // A row trigger belongs to the table that holds the row: with a
+                // copy on the foreign leaf it would fire twice.
+                pg_sys::NodeTag::T_CreateTrigStmt => {
+                    here.carried.foreign_leaves = ForeignLeaves::Hide;
+                }
+                _ => {}
+            }
+        }
+        here.constraints_before = constraints_of(rel)?;
+        here.aside = Aside::set(rel, here.carried.foreign_leaves)?;
+    }
+    Ok(Step::Run { statement: std::ptr::null_mut(), finish: Some(Finish::Carry(Box::new(here))) })
+}
+
+impl CarriedHere {
+    /// Brings the leaves in line and runs the same on the other nodes.
+    pub fn finish(&self) -> Result<(), Report> {
+        // SAFETY: makes visible what the statement did.
+        unsafe { pg_sys::CommandCounterIncrement() };
+        self.aside.as_ref().map_or(Ok(()), Aside::put_back)?;
+        let mut carried = self.carried.clone();
+        if let Some(rel) = self.table {
+            carried.new_constraints = new_constraints(rel, &self.constraints_before)?;
+            align()?;
+            check_result(rel)?;
+        }
+        if let Some(password) = &self.password {
+            carried.statement = password.hide(carried.statement)?;
+        }
+        peers::tell_all(&NodeCommand::Carry(carried))
+    }
+}
+
+/// The same on a node that is told so, as the statement's user.
+pub fn apply(carried: &CarriedStatement) -> Result<(), Report> {
+    let _own_work = OwnWork::begin();
+    // SAFETY: a nest level that is left below; an abort leaves it too.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    carried.settings.iter().try_for_each(|(name, value)| set(name, value))?;
+    let rel = match carried.table {
+        Some(table) => Some(registry()?.table(table).map(|table| table.rel).ok_or_else(|| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+                format!("sharded table {table} does not exist on this node"),
+            )
+        })?),
+        None => None,
+    };
+    let before = rel.map(constraints_of).transpose()?.unwrap_or_default();
+    let aside = rel.map(|rel| Aside::set(rel, carried.foreign_leaves)).transpose()?.flatten();
+    Spi::run(&carried.statement)?;
+    // SAFETY: makes visible what the statement did.
+    unsafe { pg_sys::CommandCounterIncrement() };
+    aside.as_ref().map_or(Ok(()), Aside::put_back)?;
+    if let Some(rel) = rel {
+        name_alike(rel, &before, &carried.new_constraints)?;
+        align()?;
+    }
+    // SAFETY: the level of above.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    Ok(())
+}
+
+/// Gives the constraints that a statement added the names that they have on the
+/// coordinator.
+fn name_alike(rel: pg_sys::Oid, before: &[pg_sys::Oid], wanted: &[String]) -> Result<(), Report> {
+    let got = new_constraints(rel, before)?;
+    if got.len() != wanted.len() {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("table {} differs between the nodes", qualified_name(rel)),
+        )
+        .detail(format!(
+            "The statement made {} constraints on the node that took it and {} on this one.",
+            wanted.len(),
+            got.len()
+        )));
+    }
+    let table = qualified_name(rel);
+    for (got, wanted) in got.iter().zip(wanted).filter(|(got, wanted)| got != wanted) {
+        let (got, wanted) = (quote_identifier(got), quote_identifier(wanted));
+        Spi::run(&format!("ALTER TABLE {table} RENAME CONSTRAINT {got} TO {wanted}"))?;
+    }
+    Ok(())
+}
+
+/// Refuses a table that other nodes could not be given.
+fn check_result(rel: pg_sys::Oid) -> Result<(), Report> {
+    let registry = registry()?;
+    let Some(table) = registry.table_of(rel) else { return Ok(()) };
+    definition_of(table).map(drop)
+}
+
+fn constraints_of(rel: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let found = Spi::get_one_with_args::<Vec<pg_sys::Oid>>(
+        "SELECT pg_catalog.array_agg(oid) FROM pg_catalog.pg_constraint
+         WHERE conrelid OPERATOR(pg_catalog.=) $1",
+        &[rel.into()],
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+fn new_constraints(rel: pg_sys::Oid, before: &[pg_sys::Oid]) -> Result<Vec<String>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let found = Spi::get_one_with_args::<Vec<String>>(
+        "SELECT pg_catalog.array_agg(conname::pg_catalog.text ORDER BY oid)
+         FROM pg_catalog.pg_constraint
+         WHERE conrelid OPERATOR(pg_catalog.=) $1 AND oid OPERATOR(pg_catalog.<>) ALL ($2)",
+        &[rel.into(), before.to_vec().into()],
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The statement's own part of the query string.
+unsafe fn statement_text(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+) -> String {
+    // SAFETY: the caller's; location and length are bytes of the query string,
+    // -1 for unknown and 0 for the rest.
+    unsafe {
+        let whole = CStr::from_ptr(query).to_bytes();
+        let start = usize::try_from((*pstmt).stmt_location).unwrap_or(0).min(whole.len());
+        let length = usize::try_from((*pstmt).stmt_len).unwrap_or(0);
+        let end = if length == 0 { whole.len() } else { (start + length).min(whole.len()) };
+        String::from_utf8_lossy(&whole[start..end]).into_owned()
+    }
+}
+
+fn not_on_sharded(tag: &str, why: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("{tag} is not supported on sharded tables"),
+    )
+    .detail(format!("Reason: {why}."))
+}
