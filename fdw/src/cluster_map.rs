@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use cluster::{Credential, NodeId};
+use cluster::{Credential, NodeId, TableId};
 use pgrx::pg_sys;
 
 use crate::error::Refusal;
@@ -43,12 +43,29 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// How a transaction that used other nodes has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Committed by one other node alone.
+    OnePhase,
+    /// Committed in two phases.
+    TwoPhase,
+    /// Rolled back.
+    Aborted,
+}
+
 /// Implemented by the cdylib. Every method runs inside a transaction unless it
 /// says otherwise, and returns a refusal instead of raising.
 pub trait ClusterMap: Sync {
     /// The node of a foreign table that is a leaf of a sharded table; `None`
     /// for a foreign table of a server that a user created.
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// The colocation group of a sharded table, by its parent; `None` for any other
+    /// table.
+    fn colocation_group(&self, _parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        Ok(None)
+    }
 
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;
@@ -98,6 +115,10 @@ pub trait ClusterMap: Sync {
         format!("sc_{node}_{xid}_{n}")
     }
 
+    /// Takes note of a transaction's end. Called in COMMIT and ABORT: must not
+    /// raise.
+    fn note_end(&self, _how: Ended) {}
+
     /// Writes the decision row(s) into the local transaction, before the first
     /// PREPARE is sent. The seam for recovery; nothing by default.
     fn record_decision(&self, _participants: &[PreparedParticipant]) -> Result<(), Refusal> {
@@ -110,6 +131,12 @@ static MAP: OnceLock<&'static dyn ClusterMap> = OnceLock::new();
 /// Tells the wrapper whom to ask; once, at load. Later calls are ignored.
 pub fn register(map: &'static dyn ClusterMap) {
     let _ = MAP.set(map);
+}
+
+pub(crate) fn note_end(how: Ended) {
+    if let Some(map) = map() {
+        map.note_end(how);
+    }
 }
 
 pub(crate) fn map() -> Option<&'static dyn ClusterMap> {

@@ -21,13 +21,14 @@ mod handler;
 mod modify;
 mod options;
 mod placement;
+pub mod router;
 mod scan;
 pub mod session;
 mod shippable;
 mod transport;
 mod types;
 
-pub use cluster_map::{ClusterMap, Endpoint, PreparedParticipant, register};
+pub use cluster_map::{ClusterMap, Ended, Endpoint, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
 pub use handler::handler;
 pub use options::validate_options;

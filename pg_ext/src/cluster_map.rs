@@ -4,13 +4,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
-use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
-use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
+use cluster::{NodeId, TableId};
+use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
+use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
@@ -52,6 +53,11 @@ impl ClusterMap for Catalogs {
         Ok(node)
     }
 
+    fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.table_of(parent).map(|table| table.group_id))
+    }
+
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
         if is_node_session() {
             return Err(reach_from_a_participant(node));
@@ -86,6 +92,10 @@ impl ClusterMap for Catalogs {
     fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
         deadlock::coordinate(node);
         fdw::session::default_opening_statements()
+    }
+
+    fn note_end(&self, how: Ended) {
+        counters::note_end(how);
     }
 
     fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 mod catalog;
 mod cluster_map;
 mod compat;
+mod counters;
 mod ddl;
 mod deadlock;
 mod gate;
@@ -70,6 +71,7 @@ pub extern "C-unwind" fn _PG_init() {
     gate::request_memory();
     gate::init();
     fdw::init();
+    fdw::router::init();
     snapshot::init();
     hooks::install();
     worker::register();

@@ -4,12 +4,14 @@
 //! - [`Session`]: a client of one node, every call bounded in time;
 //! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
 //! - [`Proxy`]: what nodes say to each other, counted, held, delayed or cut;
+//! - [`history`]: what concurrent transactions saw, and what is wrong with it;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
 mod cluster;
 mod dispatcher;
+pub mod history;
 mod keys;
 mod paused;
 mod pg_regress;

@@ -1,6 +1,8 @@
 //! Transactions over several nodes: what a participant that is still prepared
 //! is to do, and how one snapshot of all nodes is taken.
 
+#[cfg(test)]
+mod crash_points;
 mod distributed_id;
 mod gate;
 mod gid;

@@ -26,6 +26,7 @@ use super::exchange::finish;
 use super::registry::participants;
 use super::{Request, Slot};
 use crate::backend::{cells, check_for_interrupts};
+use crate::cluster_map::{self, Ended};
 use crate::compat;
 use crate::error::{Error, Report, emit};
 use crate::transport::{Interrupts, Reply, Stop, Ticket, request_cancel};
@@ -44,7 +45,10 @@ pub unsafe fn is_whole_transaction(estate: *mut pg_sys::EState) -> bool {
     unsafe {
         let plan = (*estate).es_plannedstmt;
         let tree = (*plan).planTree;
-        let is_plain = (*tree).type_ == NodeTag::T_ModifyTable
+        // A custom scan that is the whole of a writing statement is the router's.
+        let writes = (*plan).commandType != pg_sys::CmdType::CMD_SELECT;
+        let is_plain = matches!((*tree).type_, NodeTag::T_ModifyTable | NodeTag::T_CustomScan)
+            && writes
             && !(*plan).hasReturning
             && !(*plan).hasModifyingCTE
             && (*plan).subplans.is_null()
@@ -136,6 +140,7 @@ impl Slot {
             emit(&Report::notice(&name, notice));
         }
         if outcome.is_ok() {
+            cluster_map::note_end(Ended::OnePhase);
             // Too late: like a local statement that is cancelled while it commits.
             // SAFETY: the backend's own variable; nothing is cancelled by it now.
             unsafe { pg_sys::QueryCancelPending = 0 };

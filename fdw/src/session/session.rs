@@ -49,6 +49,8 @@ pub enum Ending {
     PrepareSent(String),
     /// Prepared.
     Prepared(String),
+    /// To be committed after the local commit: see [`Session::may_commit_late`].
+    Late,
 }
 
 /// A remote session. All methods only append to the output or look at what has
@@ -82,6 +84,8 @@ pub struct Session {
     pub handshake: Option<Ticket>,
     /// A wait for it was interrupted and not resumed.
     pub interrupted: bool,
+    /// Of each savepoint: its level, and the request that set it.
+    savepoints: Vec<(i32, Ticket)>,
     statements: StatementCache,
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
@@ -113,6 +117,7 @@ impl Session {
             told: None,
             handshake: None,
             interrupted: false,
+            savepoints: Vec::new(),
             statements: StatementCache::default(),
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
@@ -177,6 +182,7 @@ impl Session {
         }
         // SAFETY: guarded; reads the backend's transaction state.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        let before = self.depth + 1;
         let mut sql = String::new();
         if self.depth == 0 {
             sql.push_str("BEGIN ISOLATION LEVEL ");
@@ -194,16 +200,23 @@ impl Session {
             join(&mut sql, &format!("SAVEPOINT s{}", self.depth));
         }
         if !sql.is_empty() {
-            self.simple_detached(&sql)?;
+            let ticket = self.simple_detached(&sql)?;
+            self.savepoints.retain(|(depth, _)| *depth < before);
+            self.savepoints.extend((before.max(2)..=self.depth).map(|depth| (depth, ticket)));
         }
         Ok(())
     }
 
+    /// The request that set the savepoint of a level: what was sent before it
+    /// is not undone with it.
+    pub fn savepoint(&self, level: i32) -> Option<Ticket> {
+        self.savepoints.iter().find(|(depth, _)| *depth == level).map(|(_, ticket)| *ticket)
+    }
+
     /// Appends a simple query nobody will collect.
-    pub fn simple_detached(&mut self, sql: &str) -> Result<(), Error> {
+    pub fn simple_detached(&mut self, sql: &str) -> Result<Ticket, Error> {
         frontend::query(sql, self.connection.output()).map_err(|e| self.not_sendable(&e))?;
-        self.connection.expect_detached(sql);
-        Ok(())
+        Ok(self.connection.expect_detached(sql))
     }
 
     /// Appends a simple query and sends it. Portals are closed first: DDL is
@@ -224,6 +237,12 @@ impl Session {
     /// session is used again.
     pub fn may_commit_unheard(&self) -> bool {
         self.node.is_some() && !self.wrote && !self.holds && !self.connection.is_busy()
+    }
+
+    /// Whether the remote transaction may be committed when the local one has
+    /// been: nothing was written on that node, but rows may be locked.
+    pub fn may_commit_late(&self) -> bool {
+        self.node.is_some() && !self.wrote && self.holds
     }
 
     /// Sends COMMIT and forgets the remote transaction.
@@ -322,6 +341,7 @@ impl Session {
         self.ending = Ending::None;
         self.told = None;
         self.interrupted = false;
+        self.savepoints.clear();
         self.closed_portals.clear();
         self.open_portals = 0;
         self.in_flight.clear();
@@ -339,7 +359,7 @@ impl Session {
         result.map_err(|e| self.not_sendable(&e))
     }
 
-    fn not_sendable(&self, error: &io::Error) -> Error {
+    pub(super) fn not_sendable(&self, error: &io::Error) -> Error {
         Refusal::new(SqlState::PROTOCOL_VIOLATION, "could not compose a message to another node")
             .with_detail(error.to_string())
             .into()
@@ -415,7 +435,7 @@ fn write_bind(output: &mut bytes::BytesMut, name: &str, r: &Request<'_>) -> io::
     Ok(())
 }
 
-fn length(len: usize) -> io::Result<i32> {
+pub(super) fn length(len: usize) -> io::Result<i32> {
     i32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "message too long"))
 }
 

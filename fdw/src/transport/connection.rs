@@ -255,6 +255,16 @@ impl Connection {
         self.wait_until(deadline, interrupts, |c| c.owed.is_empty())
     }
 
+    /// Waits until every request before `ticket` is answered.
+    pub fn wait_for_all_before(
+        &mut self,
+        ticket: Ticket,
+        deadline: Option<Instant>,
+        interrupts: Interrupts,
+    ) -> Result<(), Stop> {
+        self.wait_until(deadline, interrupts, |c| c.owed.front().is_none_or(|o| o.ticket >= ticket))
+    }
+
     fn wait_until(
         &mut self,
         deadline: Option<Instant>,
@@ -353,7 +363,9 @@ impl Connection {
                     Message::BindComplete => reply.bound = true,
                     Message::PortalSuspended => reply.suspended = true,
                     Message::CommandComplete(body) => reply.tag = Some(body.tag()?.to_string()),
-                    Message::CloseComplete
+                    // COPY's data are sent without waiting to be asked for them.
+                    Message::CopyInResponse(_)
+                    | Message::CloseComplete
                     | Message::EmptyQueryResponse
                     | Message::NoData
                     | Message::ParameterDescription(_)

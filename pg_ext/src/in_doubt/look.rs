@@ -29,7 +29,8 @@ fn next_look_at() -> Option<&'static AtomicU64> {
     gate::next_look()
 }
 
-/// Those in doubt that hold a lock for writing on one of the relations.
+/// Those in doubt that hold a lock for writing on one of the relations or their
+/// partitions.
 /// `snapshot_is_fixed`: what was prepared after this transaction began is of no
 /// concern to it.
 pub fn in_doubt_on(
@@ -58,9 +59,13 @@ pub fn in_doubt_on(
                AND l.pid IS NULL AND l.locktype OPERATOR(pg_catalog.=) 'relation'
                AND l.virtualtransaction OPERATOR(pg_catalog.=) own.virtualtransaction
                AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'
-               AND l.relation OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])",
+               AND l.relation OPERATOR(pg_catalog.=) ANY (
+                   SELECT pg_catalog.unnest('{{{relations}}}'::pg_catalog.oid[])
+                   UNION ALL
+                   SELECT inhrelid FROM pg_catalog.pg_inherits
+                   WHERE inhparent OPERATOR(pg_catalog.=) ANY ('{{{relations}}}'::pg_catalog.oid[]))",
             IN_DOUBT_AFTER.as_secs(),
-            relations.join(",")
+            relations = relations.join(",")
         ),
     )?;
     let read = |row: Vec<Option<String>>| {

@@ -1,14 +1,13 @@
 //! Before a statement reads.
 #![allow(unsafe_code)]
 
-use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
 use cluster::txn::IN_DOUBT_WAIT;
 use pgrx::prelude::*;
 
 use super::look::{InDoubt, in_doubt_on};
-use crate::lists::elements;
+use crate::lists::{elements, text};
 use crate::report::Report;
 use crate::snapshot;
 
@@ -41,17 +40,26 @@ pub unsafe fn before_reading(statement: *mut pg_sys::QueryDesc) -> Result<(), Re
     Ok(())
 }
 
-/// Tables with rows here that a user made.
+/// What a statement may read here of users' rows: tables with rows, and, if it
+/// finds its partition only when it runs, partitioned tables. Not the extension's
+/// own: recovery reads them to end what is in doubt, which has locked them too.
 unsafe fn tables_of(plan: *mut pg_sys::PlannedStmt) -> Vec<pg_sys::Oid> {
     // SAFETY: a valid plan; its range table holds RangeTblEntry nodes.
     unsafe {
+        let is_routed = !(*plan).planTree.is_null()
+            && (*(*plan).planTree).type_ == pg_sys::NodeTag::T_CustomScan;
         elements::<pg_sys::RangeTblEntry>((*plan).rtable)
             .filter(|entry| {
+                let kind = (**entry).relkind as u8;
                 (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION
-                    && (**entry).relkind == pg_sys::RELKIND_RELATION as c_char
+                    && (kind == pg_sys::RELKIND_RELATION
+                        || (is_routed && kind == pg_sys::RELKIND_PARTITIONED_TABLE))
                     && (**entry).relid.to_u32() >= pg_sys::FirstNormalObjectId
             })
             .map(|entry| (*entry).relid)
+            .filter(|rel| {
+                text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(*rel))) != "shardman"
+            })
             .collect()
     }
 }
