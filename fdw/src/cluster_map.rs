@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use cluster::{Credential, NodeId, TableId};
 use pgrx::pg_sys;
@@ -111,6 +112,20 @@ pub trait ClusterMap: Sync {
     /// The `generation` of [`ClusterMap::endpoint`], asked for each statement.
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         self.endpoint(node).map(|endpoint| endpoint.generation)
+    }
+
+    /// Refuses to begin a transaction on a node if the isolation level of the
+    /// local one could not be kept. `others` counts the nodes that take part
+    /// already.
+    fn check_isolation(&self, _node: NodeId, _others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A participant of the local transaction, which is committed, is still
+    /// prepared: recovery shall finish it. Waits for that up to the deadline and
+    /// returns whether it happened. Called in COMMIT: nothing in it may raise.
+    fn leave_to_recovery(&self, _deadline: Instant) -> bool {
+        false
     }
 
     /// The identifier of part `n` of the local transaction `xid`, which has

@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::time::Instant;
 
 use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
@@ -19,6 +20,7 @@ use crate::membership::{self, Address};
 use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
+use crate::{gate, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -156,6 +158,14 @@ impl ClusterMap for Catalogs {
             Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
+    }
+
+    fn check_isolation(&self, node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(snapshot::check_access(node, others)?)
+    }
+
+    fn leave_to_recovery(&self, deadline: Instant) -> bool {
+        gate::await_settlement(gate::note_incident(), deadline)
     }
 
     fn handshake(&self, node: NodeId) -> Option<String> {

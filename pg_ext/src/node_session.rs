@@ -27,6 +27,8 @@ pub const NODE_ROLE: &CStr = c"shardman_node";
 pub const EFFECTIVE_USER: &str = "shardman.effective_user";
 /// `SET shardman.apply TO '<NodeCommand as JSON>'`.
 pub const APPLY: &str = "shardman.apply";
+/// `SET shardman.gate TO '<GateRequest>'`.
+pub const GATE: &str = "shardman.gate";
 
 thread_local! {
     /// Found out once a backend: the authenticated user never changes.

@@ -153,7 +153,7 @@ impl ScanState {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             // A direct modification reads no other rows than those it changes.
-            if !state.writes && statement_writes(estate) {
+            if !state.writes && (statement_writes(estate) || session::is_a_cursors(estate)) {
                 state.keeps_rows = may_be_rescanned(statement_here, (*plan).scan.plan.plan_node_id);
                 state.bind_ahead()?;
             }

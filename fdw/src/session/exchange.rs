@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::registry;
 use super::slot::Lease;
 use super::{Request, Session, Slot, Target};
 use crate::backend::check_for_interrupts;
@@ -19,6 +20,11 @@ impl Slot {
     /// A lease with the remote transaction entered; what was appended for that
     /// leaves with the next request.
     pub(crate) fn enter(self: &Rc<Slot>) -> Result<Lease, Error> {
+        if let (Target::Node(node), Some(map)) = (self.target, cluster_map::map())
+            && self.lease()?.depth == 0
+        {
+            map.check_isolation(node, &registry::node_participants)?;
+        }
         let properties = self.properties()?;
         let mut session = self.lease()?;
         session.enter_transaction(&properties)?;

@@ -91,6 +91,20 @@ unsafe fn is_alone(plan: *mut pg_sys::PlannedStmt) -> bool {
     }
 }
 
+/// Whether the statement being started is a cursor's: its portal stays open while
+/// other statements run, whose changes it is not to see.
+///
+/// # Safety
+/// `estate` is the executor's.
+pub unsafe fn is_a_cursors(estate: *mut pg_sys::EState) -> bool {
+    // SAFETY: the backend's own variables; the active portal is valid.
+    unsafe {
+        let Some(portal) = pg_sys::ActivePortal.as_ref() else { return false };
+        let plan = (*estate).es_plannedstmt;
+        *portal.name != 0 && cells::<pg_sys::PlannedStmt>(portal.stmts).any(|own| own == plan)
+    }
+}
+
 /// Whether `plan` is what the client sent, alone up to the next Sync.
 unsafe fn is_the_clients(plan: *mut pg_sys::PlannedStmt) -> bool {
     // SAFETY: the backend's own variables; the active portal is valid.

@@ -36,6 +36,12 @@ pub fn participants() -> Vec<Rc<Slot>> {
     slots
 }
 
+/// How many nodes of the cluster take part in the running transaction, besides
+/// this one.
+pub fn node_participants() -> usize {
+    participants().iter().filter(|slot| matches!(slot.target, Target::Node(_))).count()
+}
+
 /// The slot of a target with a usable session in it, opened if need be. Within
 /// a remote transaction it is always the session that the transaction began on.
 pub fn acquire(target: Target) -> Result<Rc<Slot>, Error> {

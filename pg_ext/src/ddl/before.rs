@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
+use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
-use super::step::{Received, Step};
+use super::step::{Finish, Received, Step};
 use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::report::Report;
+use crate::{gate, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -39,7 +41,7 @@ pub unsafe fn before_utility(
                 if at_top && is_node_session() {
                     end_of_transaction(statement.cast())?;
                 }
-                Ok(Step::Pass)
+                Ok(begin_of_transaction(statement.cast(), at_top))
             }
             NodeTag::T_CreateStmt => {
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
@@ -84,10 +86,18 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     // SAFETY: the grammar makes a VariableSetStmt with a name for SET, and a
     // list of A_Const for its values.
     unsafe {
+        let name = text((*statement).name);
+        let is_import = name == "TRANSACTION SNAPSHOT";
+        if is_import || name == "TRANSACTION" || name.eq_ignore_ascii_case("transaction_isolation")
+        {
+            if is_import {
+                snapshot::check_import()?;
+            }
+            return Ok(after_isolation(is_import, at_top));
+        }
         if !at_top || (*statement).kind != pg_sys::VariableSetKind::VAR_SET_VALUE {
             return Ok(Step::Pass);
         }
-        let name = text((*statement).name);
         if !name.starts_with("shardman.") || !is_node_session() {
             return Ok(Step::Pass);
         }
@@ -110,10 +120,43 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::GATE => match GateRequest::parse(&value) {
+                Some(GateRequest::Close(closing)) => {
+                    snapshot::joins_the_cluster();
+                    gate::close(closing)?;
+                }
+                Some(GateRequest::Open) => gate::open(),
+                None => {
+                    return Err(Report::new(
+                        PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                        "could not read what another node asks of the commit gate",
+                    ));
+                }
+            },
             _ => return Ok(Step::Pass),
         }
         Ok(Step::Done)
     }
+}
+
+/// REPEATABLE READ may be in force when BEGIN has run.
+unsafe fn begin_of_transaction(statement: *mut pg_sys::TransactionStmt, at_top: bool) -> Step {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_BEGIN, TRANS_STMT_START};
+    // SAFETY: the caller's; the level is a variable of the backend.
+    let concerns_us = unsafe {
+        matches!((*statement).kind, TRANS_STMT_BEGIN | TRANS_STMT_START)
+            && (!(*statement).options.is_null()
+                || pg_sys::XactIsoLevel as u32 == pg_sys::XACT_REPEATABLE_READ)
+    };
+    if concerns_us { after_isolation(false, at_top) } else { Step::Pass }
+}
+
+fn after_isolation(is_import: bool, is_top: bool) -> Step {
+    if !is_import && !snapshot::is_wanted() {
+        return Step::Pass;
+    }
+    let finish = Some(Finish::Isolation { is_import, is_top });
+    Step::Run { statement: std::ptr::null_mut(), finish }
 }
 
 /// Whether another node sends rows for a leaf of this one.

@@ -12,6 +12,7 @@
 mod analyze;
 mod copy;
 mod drop_guard;
+mod executor_start;
 mod partial_state;
 mod partitionwise;
 mod planner;
@@ -22,6 +23,7 @@ mod utility;
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    executor_start::install();
     partitionwise::init();
     planner::install();
     utility::install();
