@@ -105,6 +105,7 @@ type Edge = (
 
 /// Who waits for whom, over all nodes.
 #[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
 fn all_lock_waits() -> TableIterator<
     'static,
     (
