@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ddl;
+pub mod deadlock;
 mod digits;
 mod identity;
 mod ids;

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use cluster::{Credential, NodeId};
+use cluster::{Credential, NodeId, TableId};
 use pgrx::pg_sys;
 
 use crate::error::Refusal;
@@ -49,6 +49,12 @@ pub trait ClusterMap: Sync {
     /// The node of a foreign table that is a leaf of a sharded table; `None`
     /// for a foreign table of a server that a user created.
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// The colocation group of a sharded table, by its parent; `None` for any other
+    /// table.
+    fn colocation_group(&self, _parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        Ok(None)
+    }
 
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;

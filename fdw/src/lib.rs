@@ -21,6 +21,7 @@ mod handler;
 mod modify;
 mod options;
 mod placement;
+pub mod router;
 mod scan;
 pub mod session;
 mod shippable;

@@ -2,22 +2,35 @@
 #![allow(unsafe_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
-use cluster::NodeId;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
+use cluster::{NodeId, TableId};
 use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::{loaded_registry, registry};
+use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
-use crate::node_session::NODE_ROLE;
+use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
+
+/// A session that works for another node opens none itself: what it did there
+/// would be a transaction of its own, which neither sees what the distributed
+/// transaction has done nor ends with it, and would wait for its locks.
+fn reach_from_a_participant(node: NodeId) -> Refusal {
+    Refusal::not_supported(format!(
+        "cannot reach node {node} from a function that another node's statement runs here"
+    ))
+    .with_detail("A function in a constraint, index, generated column or trigger runs on the node of the row.")
+    .with_hint("Let the function use only tables of which the rows are on that node, or call it in a statement of its own.")
+}
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
@@ -44,6 +57,11 @@ impl ClusterMap for Catalogs {
         Ok(node)
     }
 
+    fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.table_of(parent).map(|table| table.group_id))
+    }
+
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         if let Some(known) = registry.generation(node) {
@@ -55,6 +73,9 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
+        if is_node_session() {
+            return Err(reach_from_a_participant(node));
+        }
         let identity = membership::my_identity().map_err(Refusal::from)?;
         let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
@@ -82,6 +103,11 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
+        deadlock::coordinate(node);
+        fdw::session::default_opening_statement()
+    }
+
     fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
         let transaction = TransactionName { coordinator, life: recovery::present_life(), xid };
@@ -104,8 +130,12 @@ impl ClusterMap for Catalogs {
         let identity = membership::my_identity().ok()?;
         let system_identifier = registry().ok()?.member(node)?.system_identifier;
         Some(format!(
-            "SELECT shardman.check_member('{}', {node}, {})",
-            identity.cluster_id, system_identifier.0 as i64
+            "SELECT shardman.check_member('{}', {node}, {}), shardman.serve({}, {}, {})",
+            identity.cluster_id,
+            system_identifier.0 as i64,
+            identity.node_id,
+            deadlock::my_pid(),
+            deadlock::my_start(),
         ))
     }
 }

@@ -10,6 +10,7 @@ mod catalog;
 mod cluster_map;
 mod compat;
 mod ddl;
+mod deadlock;
 mod hooks;
 mod lists;
 mod membership;
@@ -18,6 +19,7 @@ mod peers;
 mod recovery;
 mod report;
 mod settings;
+mod shared_memory;
 mod worker;
 mod wrapper;
 
@@ -41,7 +43,8 @@ extension_sql_file!(
     name = "wrapper",
     requires = ["describe"]
 );
-extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["wrapper"]);
+extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
+extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -57,11 +60,15 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     catalog::init();
     node_session::init();
+    shared_memory::init();
+    deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     fdw::init();
+    fdw::router::init();
     hooks::install();
     worker::register();
     recovery::init();
+    deadlock::register();
 }
 
 #[allow(unsafe_code)]

@@ -8,6 +8,7 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 static BROADCAST_DDL: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -25,6 +26,11 @@ pub fn sync_schema() -> bool {
 pub fn database() -> String {
     let setting = DATABASE.get().unwrap_or_default();
     setting.to_string_lossy().into_owned()
+}
+
+/// Whether point statements are planned without the partition planner.
+pub fn enable_router() -> bool {
+    ENABLE_ROUTER.get()
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -49,6 +55,14 @@ pub fn define() {
         &DATABASE,
         GucContext::Postmaster,
         GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.enable_router",
+        c"Enables plans that send a statement to one partition whole.",
+        c"Used for statements whose sharded tables are all fixed to one value of their distribution columns. Other statements, and all with this switched off, are planned partition by partition.",
+        &ENABLE_ROUTER,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_int_guc(
         c"shardman.num_parts",

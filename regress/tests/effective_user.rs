@@ -255,3 +255,53 @@ fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn who_may_truncate_or_copy_into_the_parent_may_do_so_on_every_node_and_nobody_else()
+-> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let nodes = (1..=3).map(|node| cluster.session(node)).collect::<Result<Vec<_>, _>>()?;
+    for node in &nodes {
+        node.run("CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; GRANT pg_execute_server_program TO alice, bob")?;
+    }
+    nodes[0].run(
+        "CREATE TABLE a (id integer PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 6);
+         CREATE TABLE b (id integer PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 4);
+         INSERT INTO a SELECT generate_series(1, 100);
+         INSERT INTO b SELECT generate_series(1, 100);
+         GRANT SELECT, INSERT, TRUNCATE ON a, b TO alice; GRANT SELECT ON a, b TO bob",
+    )?;
+    let as_user = |user: &str| {
+        let port = cluster.port(1);
+        Session::open(&format!("host=127.0.0.1 port={port} user={user} dbname=postgres"))
+    };
+    let (alice, bob) = (as_user("alice")?, as_user("bob")?);
+    const COPY: &str = "COPY a FROM PROGRAM 'seq 201 300'";
+    for refused in ["TRUNCATE a", COPY] {
+        assert_eq!(bob.failure(refused)?.code().code(), "42501", "{refused}");
+    }
+    assert_eq!(bob.integer("SELECT count(*) FROM a")?, 100);
+    alice.run(COPY)?;
+    assert_eq!(nodes[1].integer("SELECT count(*) FROM a")?, 200);
+    alice.run("BEGIN; TRUNCATE a, b")?;
+    assert_eq!(alice.integer("SELECT count(*) FROM a")?, 0);
+    alice.run("ROLLBACK")?;
+    assert_eq!(nodes[2].integer("SELECT count(*) FROM a")?, 200);
+    alice.run("TRUNCATE a, b RESTART IDENTITY CASCADE")?;
+    for table in ["a", "b"] {
+        assert_eq!(nodes[1].integer(&format!("SELECT count(*) FROM {table}"))?, 0);
+    }
+    // No leaf is to be had by its name, whatever rights there are on the parent.
+    for node in &nodes {
+        let port = "SELECT inet_server_port()";
+        let leaf = "SELECT min(oid::regclass::text) FROM pg_class WHERE relkind = 'r'
+                    AND relnamespace = 'shardman_data'::regnamespace";
+        let (port, leaf) = (node.value(port)?, node.value(leaf)?);
+        let alice =
+            Session::open(&format!("host=127.0.0.1 port={port} user=alice dbname=postgres"))?;
+        for by_hand in [format!("TRUNCATE {leaf}"), format!("COPY {leaf} FROM PROGRAM 'seq 3'")] {
+            assert_eq!(alice.failure(&by_hand)?.code().code(), "42809", "{by_hand}");
+        }
+    }
+    Ok(())
+}

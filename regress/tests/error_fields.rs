@@ -71,3 +71,50 @@ fn a_unique_violation_on_another_node_keeps_its_fields_and_names_the_node() -> a
     assert!(error.where_().is_some_and(|context| context.contains("node2")), "{error:?}");
     Ok(())
 }
+
+#[test]
+fn an_error_in_a_copy_names_the_users_row_and_in_an_insert_nothing_of_how_it_travelled()
+-> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let session = cluster.session(1)?;
+    session.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, v integer CONSTRAINT small CHECK (v < 10))
+         WITH (distributed_by = 'id', num_parts = 4);
+         INSERT INTO t SELECT g, 1 FROM generate_series(1, 20) g",
+    )?;
+    let remote = session
+        .integer("SELECT min(id) FROM t WHERE tableoid::regclass::text LIKE 'shardman_remote.%'")?;
+    // The bad row is the last but two of 3000, and the other node finds it alone.
+    let copy = |last: &str| {
+        format!(
+            "COPY t FROM PROGRAM 'seq 1001 3997 | sed \"s/$/,1/\"; echo {last}; echo 5000,1; echo 5001,1'
+             (FORMAT csv)"
+        )
+    };
+    let doubled = session.failure(&copy(&format!("{remote},1")))?;
+    assert_eq!(doubled.code().code(), "23505", "{doubled:?}");
+    assert!(doubled.constraint().is_some_and(|name| name.ends_with("_pkey")), "{doubled:?}");
+    let detail = format!("Key (id)=({remote}) already exists.");
+    assert_eq!(doubled.detail(), Some(detail.as_str()));
+    let context = doubled.where_().unwrap_or_default();
+    assert!(context.starts_with("COPY t, row 2998\n"), "{context}");
+    assert!(context.contains("on node \"node2\""), "{context}");
+    assert_eq!(context.matches("COPY t").count(), 1, "{context}");
+    assert!(!context.contains("COPY shard_"), "{context}");
+
+    session.run(&format!("DELETE FROM t WHERE id = {remote}"))?;
+    let large = session.failure(&copy(&format!("{remote},11")))?;
+    assert_eq!((large.code().code(), large.constraint()), ("23514", Some("small")), "{large:?}");
+    let context = large.where_().unwrap_or_default();
+    assert!(context.starts_with("COPY t, row 2998\n"), "{context}");
+
+    let inserted = session.failure(&format!(
+        "INSERT INTO t SELECT g, CASE WHEN g = {remote} THEN 11 ELSE 1 END
+         FROM generate_series({remote}, 3000) g WHERE g > 20 OR g = {remote}"
+    ))?;
+    assert_eq!((inserted.code().code(), inserted.constraint()), ("23514", Some("small")));
+    let context = inserted.where_().unwrap_or_default();
+    assert!(!context.contains(", line") && !context.contains("row "), "{context}");
+    assert_eq!(session.integer("SELECT count(*) FROM t")?, 19);
+    Ok(())
+}

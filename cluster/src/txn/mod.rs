@@ -1,11 +1,13 @@
 //! Transactions over several nodes: what a participant that is still prepared
 //! is to do.
 
+mod distributed_id;
 mod gid;
 mod recovery;
 mod settled;
 mod termination;
 
+pub use distributed_id::DistributedId;
 pub use gid::{Gid, Life, TransactionName};
 pub use recovery::{
     CoordinatorRecord, CoordinatorState, LocalOutcome, Verdict, decide, local_outcome,

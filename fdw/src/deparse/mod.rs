@@ -12,7 +12,10 @@ mod select;
 
 pub use direct::{Direct, direct_statement};
 pub use from::{Condition, From, JoinKind};
-pub use modify::{delete_statement, insert_statement, truncate_statement, update_statement};
+pub use leaf_schema::at_owner;
+pub use modify::{
+    copy_statement, delete_statement, insert_statement, truncate_statement, update_statement,
+};
 pub use parameters::Parameters;
 pub use query::{RemoteQuery, query_statement, state_function};
 pub use select::{RowLock, Select, select_statement};

@@ -39,6 +39,24 @@ pub fn insert_statement(
     sql
 }
 
+/// `COPY … FROM STDIN`. Generated columns are left out.
+pub fn copy_statement(
+    relation: &RemoteRelation,
+    targets: &[Attribute],
+    is_binary: bool,
+) -> Vec<u8> {
+    let given: Vec<Attribute> = targets.iter().filter(|a| !a.is_generated).cloned().collect();
+    let mut sql = b"COPY ".to_vec();
+    sql.extend(&relation.sql_name);
+    sql.extend(b" (");
+    sql.extend(column_list(relation, &given));
+    sql.extend(b") FROM STDIN");
+    if is_binary {
+        sql.extend(b" (FORMAT binary)");
+    }
+    sql
+}
+
 /// `UPDATE … SET … WHERE ctid = $1`.
 pub fn update_statement(
     relation: &RemoteRelation,

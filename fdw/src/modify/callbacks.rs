@@ -5,7 +5,8 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{EState, List, ModifyTableState, ResultRelInfo, TupleTableSlot};
 
 use super::state::ModifyState;
-use super::{insert as inserting, update as updating};
+use super::update::Done;
+use super::{buffer, insert as inserting, moving, update as updating};
 use crate::error::callback;
 
 /// BeginForeignModify.
@@ -73,7 +74,15 @@ pub unsafe extern "C-unwind" fn update(
     plan_slot: *mut TupleTableSlot,
 ) -> *mut TupleTableSlot {
     // SAFETY: called by the executor; no destructor here.
-    unsafe { callback(|| updating::one(info, slot, plan_slot)) }
+    unsafe {
+        match callback(|| updating::one(info, slot, plan_slot)) {
+            Done::Row(row) => row,
+            Done::TakenAway => {
+                let node = callback(|| moving::node_of(info));
+                if moving::insert(node, info, slot) { slot } else { std::ptr::null_mut() }
+            }
+        }
+    }
 }
 
 /// ExecForeignDelete.
@@ -84,19 +93,29 @@ pub unsafe extern "C-unwind" fn delete(
     plan_slot: *mut TupleTableSlot,
 ) -> *mut TupleTableSlot {
     // SAFETY: called by the executor; no destructor here.
-    unsafe { callback(|| updating::one(info, slot, plan_slot)) }
+    unsafe {
+        match callback(|| updating::one(info, slot, plan_slot)) {
+            Done::Row(row) => row,
+            // Only an UPDATE moves rows.
+            Done::TakenAway => std::ptr::null_mut(),
+        }
+    }
 }
 
 /// EndForeignModify: nothing is on its way then.
 pub unsafe extern "C-unwind" fn end_modify(_estate: *mut EState, _info: *mut ResultRelInfo) {}
 
-/// EndForeignInsert: the last batch of COPY.
-pub unsafe extern "C-unwind" fn end_insert(_estate: *mut EState, info: *mut ResultRelInfo) {
+/// EndForeignInsert. The first of a statement's relations has all of them send
+/// their last rows, then each waits for its own.
+pub unsafe extern "C-unwind" fn end_insert(estate: *mut EState, info: *mut ResultRelInfo) {
     // SAFETY: called by the executor; no destructor here.
     unsafe {
-        callback(|| match ModifyState::of(info) {
-            Some(state) => state.flush_buffer(),
-            None => Ok(()),
+        callback(|| {
+            buffer::send_all(estate)?;
+            match ModifyState::of(info) {
+                Some(state) => state.flush_buffer(),
+                None => Ok(()),
+            }
         })
     }
 }

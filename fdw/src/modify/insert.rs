@@ -9,10 +9,9 @@ use pgrx::pg_sys::CmdType;
 use super::columns::looked_at;
 use super::plan::conflict_action;
 use super::private::ModifyPrivate;
-use super::state::{ModifyState, Shape};
-use crate::backend::attributes;
+use super::state::{Collector, ModifyState, Shape};
+use crate::backend::{attributes, name_of};
 use crate::error::{Error, Refusal};
-use crate::session::Target;
 
 /// BeginForeignInsert: a row will be routed here, or COPY begins.
 ///
@@ -26,8 +25,8 @@ pub unsafe fn begin(
     unsafe {
         let plan: *mut pg_sys::ModifyTable = (*node).ps.plan.cast();
         let estate = (*node).ps.state;
-        let moves = !plan.is_null() && (*plan).operation == CmdType::CMD_UPDATE;
-        if moves && ((*info).ri_usesFdwDirectModify || !(*info).ri_FdwState.is_null()) {
+        let is_update = !plan.is_null() && (*plan).operation == CmdType::CMD_UPDATE;
+        if is_update && (*info).ri_usesFdwDirectModify {
             return Err(Refusal::not_supported(
                 "cannot move a row to a partition on another node that the same UPDATE changes",
             )
@@ -57,14 +56,6 @@ pub unsafe fn begin(
         }
         varnos.retain(|v| *v != 0);
         let returning = looked_at(&looks, &varnos, &all, after_row && !plan.is_null());
-        // A statement trigger of COPY runs before EndForeignInsert.
-        let root_triggers = (*root).ri_TrigDesc.as_ref();
-        let is_buffered = plan.is_null()
-            && !after_row
-            && !before_row
-            && (*info).ri_WithCheckOptions.is_null()
-            && (*node).mt_transition_capture.is_null()
-            && !root_triggers.is_some_and(|t| t.trig_insert_after_statement);
         let index = if (*info).ri_RangeTableIndex != 0 {
             (*info).ri_RangeTableIndex
         } else {
@@ -77,8 +68,32 @@ pub unsafe fn begin(
             pg_sys::list_nth((*estate).es_range_table, index as i32 - 1)
         };
         let zero: pg_sys::RangeTblEntry = std::mem::zeroed();
+        // A statement trigger of COPY runs before EndForeignInsert.
+        let root_triggers = (*root).ri_TrigDesc.as_ref();
+        let is_plain_copy = plan.is_null()
+            && !after_row
+            && !before_row
+            && (*info).ri_WithCheckOptions.is_null()
+            && (*node).mt_transition_capture.is_null()
+            && !root_triggers.is_some_and(|t| t.trig_insert_after_statement);
+        let has_triggers = !(*info).ri_TrigDesc.is_null() || !(*root).ri_TrigDesc.is_null();
+        let is_plain = !plan.is_null() && !has_triggers && (*info).ri_WithCheckOptions.is_null();
+        let is_sole_row = is_plain && inserts_one_row(plan);
+        // On a user's own server a trigger may leave rows out. With a CTE that
+        // writes, the executor may end long after the count was told.
+        let statement = (*estate).es_plannedstmt;
+        let is_plain_insert = is_plain
+            && !is_sole_row
+            && (*plan).operation == CmdType::CMD_INSERT
+            && !does_nothing_on_conflict
+            && !(*statement).hasReturning
+            && !(*statement).hasModifyingCTE;
+        let table = || name_of(&(*(*(*root).ri_RelationDesc).rd_rel).relname);
+        let buffered_for = (is_plain_copy || is_plain_insert)
+            .then(|| Collector { estate, copied_table: is_plain_copy.then(table) });
         let state = ModifyState::create(Shape {
             operation: CmdType::CMD_INSERT,
+            node: null_mut(),
             private: ModifyPrivate {
                 targets: all.iter().map(|a| i32::from(a.number)).collect(),
                 returning,
@@ -88,24 +103,16 @@ pub unsafe fn begin(
             rte: if rte.is_null() { &raw const zero } else { rte.cast() },
             ctid: None,
             context: (*estate).es_query_cxt,
-            is_buffered,
+            buffered_for,
         })?;
-        let is_plain = !plan.is_null()
-            && (*info).ri_TrigDesc.is_null()
-            && (*root).ri_TrigDesc.is_null()
-            && (*info).ri_WithCheckOptions.is_null();
-        if is_plain && inserts_one_row(plan) {
+        if is_sole_row {
             (*state).sole_row_of = estate;
         }
-        // On a user's own server a trigger may leave rows out. With a CTE that
-        // writes, the executor may end long after the count was told.
-        let statement = (*estate).es_plannedstmt;
-        (*state).sends_ahead = is_plain
-            && matches!((&*state).slot.target, Target::Node(_))
-            && !does_nothing_on_conflict
-            && !(*statement).hasReturning
-            && !(*statement).hasModifyingCTE;
-        (*info).ri_FdwState = state.cast();
+        match ModifyState::of(info) {
+            // The same UPDATE changes rows here.
+            Some(updating) if is_update => updating.incoming = state,
+            _ => (*info).ri_FdwState = state.cast(),
+        }
     }
     Ok(())
 }
@@ -167,10 +174,6 @@ pub unsafe fn batch(
         for i in 0..count {
             state.compose(*slots.add(i), null_mut())?;
         }
-        if state.sends_ahead && state.sole_row_of.is_null() {
-            state.send_ahead(count)?;
-            return Ok(count as u64);
-        }
         Ok(state.execute(count)?.affected())
     }
 }
@@ -190,7 +193,8 @@ pub unsafe fn batch_size(info: *mut pg_sys::ResultRelInfo) -> usize {
             return 1;
         }
         match ModifyState::of(info) {
-            Some(state) if state.returning.is_some() => 1,
+            // Collected here, without the executor's copies.
+            Some(state) if state.returning.is_some() || state.buffer.is_some() => 1,
             Some(state) => state.batch_size,
             None => super::state::batch_size((*(*info).ri_RelationDesc).rd_id, 1),
         }
@@ -198,7 +202,13 @@ pub unsafe fn batch_size(info: *mut pg_sys::ResultRelInfo) -> usize {
 }
 
 unsafe fn state<'a>(info: *mut pg_sys::ResultRelInfo) -> Result<&'a mut ModifyState, Error> {
-    // SAFETY: the executor's pointer.
-    unsafe { ModifyState::of(info) }
-        .ok_or_else(|| Refusal::internal("a foreign insert was not begun").into())
+    let missing = || Refusal::internal("a foreign insert was not begun");
+    // SAFETY: the executor's pointer; `begin` set the other, which lives as long.
+    unsafe {
+        let state = ModifyState::of(info).ok_or_else(missing)?;
+        match state.incoming.as_mut() {
+            Some(incoming) => Ok(incoming),
+            None => Ok(state),
+        }
+    }
 }

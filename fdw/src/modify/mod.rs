@@ -1,13 +1,15 @@
-//! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables. To come, a
-//! file each: ON CONFLICT DO UPDATE, COPY BINARY.
+//! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables. To come:
+//! ON CONFLICT DO UPDATE.
 
 mod buffer;
 mod callbacks;
 mod columns;
+mod copy;
 mod direct;
 mod direct_plan;
 mod explain;
 mod insert;
+mod moving;
 mod plan;
 mod private;
 mod returning;

@@ -6,16 +6,17 @@ use std::rc::Rc;
 use pgrx::pg_sys::CmdType;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::buffer::{Buffer, InFlight};
+use super::buffer::{self, Buffer, InFlight};
+use super::copy::CopyIn;
 use super::private::ModifyPrivate;
 use super::returning::Returning;
-use crate::backend::{Attribute, attributes};
+use crate::backend::{Attribute, attributes, bytes_of};
 use crate::compat;
-use crate::deparse::{delete_statement, insert_statement, update_statement};
+use crate::deparse::{copy_statement, delete_statement, insert_statement, update_statement};
 use crate::error::Error;
 use crate::options;
 use crate::placement::{Placement, RemoteRelation};
-use crate::session::{self, Errand, Request, Slot, Statement};
+use crate::session::{self, Errand, Request, Slot, Statement, Target};
 use crate::transport::{Reply, Ticket};
 use crate::types::{EncodingGuard, Format, ParameterWriter, TransmissionModes};
 
@@ -28,7 +29,13 @@ const MAX_PARAMETERS: usize = 65535;
 pub struct ModifyState {
     /// Where it goes.
     pub slot: Rc<Slot>,
-    operation: CmdType::Type,
+    /// INSERT, UPDATE or DELETE.
+    pub operation: CmdType::Type,
+    /// The executor's node; null for INSERT.
+    pub node: *mut pg_sys::ModifyTableState,
+    /// Of a partition that is updated, and to which rows of others move: its
+    /// INSERT. Null until the first comes.
+    pub incoming: *mut ModifyState,
     relation: RemoteRelation,
     targets: Vec<Attribute>,
     returning_names: Vec<Vec<u8>>,
@@ -42,12 +49,10 @@ pub struct ModifyState {
     pub returning: Option<Returning>,
     /// Rows of one INSERT, at most.
     pub batch_size: usize,
-    /// Set for COPY: rows are collected here.
+    /// Set if rows are collected: nobody looks at them before
+    /// `EndForeignInsert`, and all of them count.
     pub buffer: Option<Buffer>,
-    /// The answer of a batch is waited for only before the next one: nobody
-    /// looks at the rows before `EndForeignInsert`, and all of them count.
-    pub sends_ahead: bool,
-    /// The batch that is on its way.
+    /// The rows that are on their way.
     pub in_flight: Option<InFlight>,
     /// Set if one row is all that the statement writes: its executor's state.
     pub sole_row_of: *mut pg_sys::EState,
@@ -61,6 +66,8 @@ pub struct ModifyState {
 pub struct Shape {
     /// INSERT, UPDATE or DELETE.
     pub operation: CmdType::Type,
+    /// The executor's node of an UPDATE or DELETE; null for INSERT.
+    pub node: *mut pg_sys::ModifyTableState,
     /// Columns there and back.
     pub private: ModifyPrivate,
     /// The executor's relation.
@@ -71,8 +78,16 @@ pub struct Shape {
     pub ctid: Option<i16>,
     /// Lives as long as the statement.
     pub context: pg_sys::MemoryContext,
-    /// Collect rows as for COPY.
-    pub is_buffered: bool,
+    /// Collect rows, for whom.
+    pub buffered_for: Option<Collector>,
+}
+
+/// Whose rows are collected.
+pub struct Collector {
+    /// The statement's.
+    pub estate: *mut pg_sys::EState,
+    /// The table that COPY names; `None` for INSERT.
+    pub copied_table: Option<Vec<u8>>,
 }
 
 impl ModifyState {
@@ -103,11 +118,39 @@ impl ModifyState {
                 .filter(|a| !a.is_generated)
                 .map(|a| (a.number, ParameterWriter::new(a.type_oid, shape.context)))
                 .collect();
+            let is_to_node = matches!(slot.target, Target::Node(_));
+            let buffer = match &shape.buffered_for {
+                Some(collector) if is_to_node && !writers.is_empty() => {
+                    let formats = writers.iter().map(|(_, w)| w.format());
+                    let is_binary = formats.clone().all(|f| f == Format::Binary);
+                    let command = copy_statement(&relation, &targets, is_binary);
+                    let name = bytes_of(pg_sys::get_rel_name(relid));
+                    let copy = if is_binary {
+                        CopyIn::binary(command, name, writers.len())
+                    } else {
+                        let text = targets
+                            .iter()
+                            .filter(|a| !a.is_generated)
+                            .map(|a| (a.number, ParameterWriter::text(a.type_oid, shape.context)));
+                        CopyIn::text(command, name, text.collect())
+                    };
+                    Some(Buffer::new(Some(match &collector.copied_table {
+                        Some(table) => copy.from_copy_of(table.clone()),
+                        None => copy,
+                    })))
+                }
+                // INSERT by ModifyTable hands over batches itself.
+                Some(Collector { copied_table: Some(_), .. }) => Some(Buffer::new(None)),
+                _ => None,
+            };
+            let is_holder = buffer.is_some();
             let returning = (!private.returning.is_empty())
                 .then(|| Returning::new(&all, &private.returning, descriptor, shape.context));
             let mut state = ModifyState {
                 slot,
                 operation: shape.operation,
+                node: shape.node,
+                incoming: std::ptr::null_mut(),
                 returning_names: private
                     .returning
                     .iter()
@@ -121,8 +164,7 @@ impl ModifyState {
                 writers,
                 ctid: shape.ctid.map(|n| (n, ParameterWriter::new(pg_sys::TIDOID, shape.context))),
                 returning,
-                buffer: shape.is_buffered.then(Buffer::default),
-                sends_ahead: false,
+                buffer,
                 in_flight: None,
                 sole_row_of: std::ptr::null_mut(),
                 one_row: Statement {
@@ -137,7 +179,13 @@ impl ModifyState {
             };
             state.one_row = state.statement(1, true);
             let mut home = PgMemoryContexts::For(shape.context);
-            Ok(home.leak_and_drop_on_delete(state))
+            let state = home.leak_and_drop_on_delete(state);
+            if let Some(collector) = shape.buffered_for
+                && is_holder
+            {
+                buffer::hold(state, collector.estate);
+            }
+            Ok(state)
         }
     }
 
@@ -188,19 +236,20 @@ impl ModifyState {
         plan_row: *mut pg_sys::TupleTableSlot,
     ) -> Result<(), Error> {
         let _encoding = EncodingGuard::enter();
-        if let Some((number, writer)) = &mut self.ctid {
-            let mut is_null = false;
-            // SAFETY: guarded; the junk column exists in the plan's rows.
-            unsafe {
-                let datum = pg_sys::slot_getattr(plan_row, i32::from(*number), &raw mut is_null);
-                if is_null {
-                    return Err(crate::error::Refusal::internal("ctid is null").into());
-                }
-                writer.write(datum, false, &mut self.wire);
-            }
-        }
+        // SAFETY: per the contract.
+        unsafe { self.compose_ctid(plan_row)? };
         if self.writers.is_empty() {
             return Ok(());
+        }
+        if let Some(Buffer { copy: Some(copy), .. }) = &mut self.buffer {
+            // SAFETY: guarded; afterwards the arrays hold all attributes.
+            let goes_on = unsafe {
+                pg_sys::slot_getallattrs(row);
+                copy.begin_row((*row).tts_values, (*row).tts_isnull, &mut self.wire)
+            };
+            if !goes_on {
+                return Ok(());
+            }
         }
         let modes = self.has_text_parameters.then(|| TransmissionModes::enter(None));
         // SAFETY: guarded; afterwards the arrays hold all attributes.
@@ -218,6 +267,45 @@ impl ModifyState {
         Ok(())
     }
 
+    unsafe fn compose_ctid(&mut self, plan_row: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        let Some((number, writer)) = &mut self.ctid else { return Ok(()) };
+        let mut is_null = false;
+        // SAFETY: guarded; the junk column exists in the plan's rows.
+        unsafe {
+            let datum = pg_sys::slot_getattr(plan_row, i32::from(*number), &raw mut is_null);
+            if is_null {
+                return Err(crate::error::Refusal::internal("ctid is null").into());
+            }
+            writer.write(datum, false, &mut self.wire);
+        }
+        Ok(())
+    }
+
+    /// Deletes the row of an UPDATE, which is to be inserted elsewhere. False if
+    /// it is no longer there.
+    ///
+    /// # Safety
+    /// As [`ModifyState::compose`].
+    pub unsafe fn take_away(
+        &mut self,
+        plan_row: *mut pg_sys::TupleTableSlot,
+    ) -> Result<bool, Error> {
+        // SAFETY: per the contract.
+        unsafe { self.compose_ctid(plan_row)? };
+        let statement = Statement {
+            sql: delete_statement(&self.relation, &[]).into(),
+            types: self.ctid.iter().map(|(_, w)| w.type_oid()).collect(),
+            parameter_formats: self.ctid.iter().map(|(_, w)| w.format().code()).collect(),
+            result_formats: Rc::new([]),
+            is_kept: true,
+        };
+        let request =
+            Request { statement: &statement, parameters: &self.wire, portal: "", max_rows: 0 };
+        let sent = self.slot.send_write(&request);
+        self.wire.clear();
+        Ok(session::collect(&self.slot, sent?, &statement)?.affected() > 0)
+    }
+
     /// Bytes composed and not sent.
     pub fn composed(&self) -> usize {
         self.wire.len()
@@ -225,6 +313,37 @@ impl ModifyState {
 
     /// Sends what was composed, `rows` rows.
     pub fn send(&mut self, rows: usize) -> Result<(Ticket, Statement), Error> {
+        let Some(Buffer { copy: Some(copy), .. }) = &self.buffer else {
+            return self.send_parameters(rows, 0);
+        };
+        // A statement that is prepared over there is cheaper for one row.
+        if rows == 1
+            && let Some(parameters) = copy.parameters(&self.wire)
+        {
+            return self.send_parameters(rows, self.wire.len() - parameters.len());
+        }
+        let command: Rc<[u8]> = copy.command.as_slice().into();
+        let mut session = self.slot.enter()?;
+        session.wrote = true;
+        let sent = session.copy_in(&command, &copy.data(&self.wire));
+        self.wire.clear();
+        let statement = Statement {
+            sql: command,
+            types: Rc::new([]),
+            parameter_formats: Rc::new([]),
+            result_formats: Rc::new([]),
+            is_kept: false,
+        };
+        Ok((sent?, statement))
+    }
+
+    /// Sends what was composed after its first `skipped` bytes, as parameters
+    /// of the statement for `rows` rows.
+    fn send_parameters(
+        &mut self,
+        rows: usize,
+        skipped: usize,
+    ) -> Result<(Ticket, Statement), Error> {
         let statement = if rows == 1 {
             self.one_row.clone()
         } else if rows == self.batch_size {
@@ -239,8 +358,8 @@ impl ModifyState {
         } else {
             self.statement(rows, false)
         };
-        let request =
-            Request { statement: &statement, parameters: &self.wire, portal: "", max_rows: 0 };
+        let parameters = self.wire.get(skipped..).unwrap_or_default();
+        let request = Request { statement: &statement, parameters, portal: "", max_rows: 0 };
         let sent = self.slot.send_write(&request);
         self.wire.clear();
         Ok((sent?, statement))
@@ -264,6 +383,12 @@ impl ModifyState {
         }
         let (ticket, statement) = self.send(rows)?;
         session::collect(&self.slot, ticket, &statement)
+    }
+}
+
+impl Drop for ModifyState {
+    fn drop(&mut self) {
+        buffer::let_go(self);
     }
 }
 

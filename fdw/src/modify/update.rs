@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::CmdType;
 
+use super::moving::belongs_elsewhere;
 use super::private::ModifyPrivate;
 use super::state::{ModifyState, Shape};
 use crate::error::{Error, Refusal};
@@ -36,20 +37,30 @@ pub unsafe fn begin(
         };
         let state = ModifyState::create(Shape {
             operation,
+            node: if ctid.is_some() { node } else { null_mut() },
             private: ModifyPrivate::from_list(private),
             relation: (*info).ri_RelationDesc,
             rte: pg_sys::list_nth((*estate).es_range_table, (*info).ri_RangeTableIndex as i32 - 1)
                 .cast(),
             ctid,
             context: (*estate).es_query_cxt,
-            is_buffered: false,
+            buffered_for: None,
         })?;
         (*info).ri_FdwState = state.cast();
     }
     Ok(())
 }
 
-/// Null if the row is no longer there.
+/// What came of a row.
+#[derive(Clone, Copy)]
+pub enum Done {
+    /// As the executor wants it: null if the row is no longer there.
+    Row(*mut pg_sys::TupleTableSlot),
+    /// It was deleted there and is to be inserted where it belongs now.
+    TakenAway,
+}
+
+/// One row.
 ///
 /// # Safety
 /// The executor's pointers.
@@ -57,20 +68,22 @@ pub unsafe fn one(
     info: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
     plan_slot: *mut pg_sys::TupleTableSlot,
-) -> Result<*mut pg_sys::TupleTableSlot, Error> {
+) -> Result<Done, Error> {
     // SAFETY: per the contract.
     unsafe {
         let state = ModifyState::of(info).ok_or_else(|| {
             Error::from(Refusal::internal("a foreign modification was not begun"))
         })?;
+        if belongs_elsewhere(state, info, slot) {
+            let was_there = state.take_away(plan_slot)?;
+            return Ok(if was_there { Done::TakenAway } else { Done::Row(null_mut()) });
+        }
         state.compose(slot, plan_slot)?;
         let reply = state.execute(1)?;
-        match &mut state.returning {
-            Some(returning) => {
-                let came = returning.store(&reply.rows, slot)?;
-                Ok(if came { slot } else { null_mut() })
-            }
-            None => Ok(if reply.affected() > 0 { slot } else { null_mut() }),
-        }
+        let is_there = match &mut state.returning {
+            Some(returning) => returning.store(&reply.rows, slot)?,
+            None => reply.affected() > 0,
+        };
+        Ok(Done::Row(if is_there { slot } else { null_mut() }))
     }
 }

@@ -32,13 +32,27 @@ impl Evaluated {
         expressions: *mut pg_sys::List,
         context: pg_sys::MemoryContext,
     ) -> Evaluated {
+        // SAFETY: per the contract.
+        unsafe {
+            let mut evaluated = Evaluated::unwritten(node.cast(), expressions, context);
+            evaluated.add_writers(expressions, context);
+            evaluated
+        }
+    }
+
+    /// The same for any plan node, without the way to the wire.
+    ///
+    /// # Safety
+    /// As [`Evaluated::new`].
+    pub unsafe fn unwritten(
+        parent: *mut pg_sys::PlanState,
+        expressions: *mut pg_sys::List,
+        context: pg_sys::MemoryContext,
+    ) -> Evaluated {
         // SAFETY: guarded; arrays of the list's length in the query's context.
         unsafe {
-            let writers: Vec<ParameterWriter> = cells::<pg_sys::Node>(expressions)
-                .map(|e| ParameterWriter::new(pg_sys::exprType(e), context))
-                .collect();
             let states: Vec<*mut pg_sys::ExprState> =
-                cells(pg_sys::ExecInitExprList(expressions, node.cast())).collect();
+                cells(pg_sys::ExecInitExprList(expressions, parent)).collect();
             let n = states.len().max(1);
             let allocate = |size: usize| pg_sys::MemoryContextAllocZero(context, n * size);
             let array: *mut *mut pg_sys::ExprState = allocate(size_of::<usize>()).cast();
@@ -46,7 +60,7 @@ impl Evaluated {
                 *array.add(i) = *state;
             }
             Evaluated {
-                writers,
+                writers: Vec::new(),
                 expressions: array,
                 values: allocate(size_of::<pg_sys::Datum>()).cast(),
                 nulls: allocate(size_of::<bool>()).cast(),
@@ -54,6 +68,23 @@ impl Evaluated {
                 wire: Vec::new(),
             }
         }
+    }
+
+    /// What turns the values into wire form.
+    ///
+    /// # Safety
+    /// `expressions` are those that this was made of; `context` outlives it.
+    pub unsafe fn add_writers(
+        &mut self,
+        expressions: *mut pg_sys::List,
+        context: pg_sys::MemoryContext,
+    ) {
+        // SAFETY: per the contract; guarded.
+        self.writers = unsafe {
+            cells::<pg_sys::Node>(expressions)
+                .map(|e| ParameterWriter::new(pg_sys::exprType(e), context))
+                .collect()
+        };
     }
 
     /// Writes the values in wire form.

@@ -41,6 +41,15 @@ pub enum Step {
     },
 }
 
+/// What a statement does over there besides returning rows.
+#[derive(Clone, Copy)]
+pub struct Effects {
+    /// It may lock rows.
+    pub may_lock: bool,
+    /// It changes rows.
+    pub writes: bool,
+}
+
 /// State of one scan node.
 pub struct ScanState {
     relations: Vec<pg_sys::Oid>,
@@ -147,6 +156,32 @@ impl ScanState {
         Ok(())
     }
 
+    /// The state of a statement that another plan node runs; to be started and
+    /// filled by that node. `relations` are the tables it names, all in one place.
+    pub fn of_statement(
+        statement: Statement,
+        relations: Vec<pg_sys::Oid>,
+        rows: RowReader,
+        parameters: Evaluated,
+        effects: Effects,
+    ) -> ScanState {
+        ScanState {
+            may_lock: effects.may_lock,
+            writes: effects.writes,
+            relations,
+            user: pg_sys::InvalidOid,
+            statement,
+            rows,
+            needs_heap_tuples: false,
+            fetch_size: 0,
+            parameters,
+            keeps_rows: false,
+            is_async: false,
+            run: None,
+            effort: Rc::default(),
+        }
+    }
+
     /// # Safety
     /// `node` went through [`ScanState::begin`].
     pub unsafe fn of<'a>(node: *mut pg_sys::ForeignScanState) -> &'a mut ScanState {
@@ -171,19 +206,40 @@ impl ScanState {
                     count: p.writers.len(),
                 });
             }
-            // SAFETY: the caller's frame has evaluated what was asked for.
-            unsafe { self.parameters.encode() };
-            // SAFETY: the executor's pointers.
-            let errand = unsafe { self.errand_of_its_own(node) };
-            let run = errand.map_or(Ok(None), |errand| self.run_alone(errand))?;
-            self.run = Some(match run {
-                Some(run) => run,
-                None => self.open()?,
-            });
+            // SAFETY: the executor's pointers; the caller's frame has evaluated
+            // what was asked for.
+            unsafe {
+                let errand = self.errand_of_its_own(node);
+                self.start(errand)?;
+            }
         }
-        let Some(run) = &mut self.run else { return Err(not_running()) };
         // SAFETY: the scan slot belongs to the node.
-        let slot = unsafe { (*node).ss.ss_ScanTupleSlot };
+        unsafe { self.fill((*node).ss.ss_ScanTupleSlot)? };
+        Ok(Step::Slot)
+    }
+
+    /// Sends the statement; as a transaction of its own if it has an errand.
+    ///
+    /// # Safety
+    /// The parameters have been evaluated and still live.
+    pub unsafe fn start(&mut self, errand: Option<Errand>) -> Result<(), Error> {
+        // SAFETY: per the contract.
+        unsafe { self.parameters.encode() };
+        let run = errand.map_or(Ok(None), |errand| self.run_alone(errand))?;
+        self.run = Some(match run {
+            Some(run) => run,
+            None => self.open()?,
+        });
+        Ok(())
+    }
+
+    /// Puts the next row into `slot`, or leaves it empty at the end; in async mode
+    /// also if it has not come.
+    ///
+    /// # Safety
+    /// The scan was started; the slot has its columns.
+    pub unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Err(not_running()) };
         loop {
             if let Some(body) = run.chunk.next_row(&mut run.position) {
                 // SAFETY: the slot's arrays have natts entries; clearing it ends
@@ -193,13 +249,13 @@ impl ScanState {
                     let ctid = self.rows.read(body, (*slot).tts_values, (*slot).tts_isnull)?;
                     store(slot, ctid, self.needs_heap_tuples, &self.rows);
                 }
-                return Ok(Step::Slot);
+                return Ok(());
             }
             // In async mode an empty slot also says: not yet.
             if run.is_exhausted || (self.is_async && !run.is_ready(self.fetch_size)?) {
                 // SAFETY: guarded.
                 unsafe { pg_sys::ExecClearTuple(slot) };
-                return Ok(Step::Slot);
+                return Ok(());
             }
             run.fetch(&self.statement, self.fetch_size, self.keeps_rows)?;
         }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::exchange::collect_within;
+use super::exchange::{collect_until, collect_within};
 use super::opening::{self, Login};
 use super::{Slot, Target};
 use crate::backend::check_for_interrupts;
@@ -39,6 +39,24 @@ impl Dialog {
         let ticket = self.slot.lease()?.simple(sql)?;
         let deadline = self.bound.map(|bound| Instant::now() + bound);
         Ok(collect_within(&self.slot, ticket, sql, deadline)?.rows.to_text())
+    }
+}
+
+impl Dialog {
+    /// Sends one or more statements without waiting for the answer.
+    pub fn send(&self, sql: &str) -> Result<u64, Error> {
+        self.slot.lease()?.simple(sql)
+    }
+
+    /// The answer to what was sent, as [`Dialog::query`] returns it. Deaf to
+    /// cancel; past the deadline the connection is of no more use.
+    pub fn receive(
+        &self,
+        ticket: u64,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        Ok(collect_until(&self.slot, ticket, sql, deadline)?.rows.to_text())
     }
 }
 

@@ -4,6 +4,7 @@
 mod api;
 mod callbacks;
 mod commit;
+mod copy_in;
 mod dialog;
 mod exchange;
 mod flight;

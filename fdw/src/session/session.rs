@@ -1,6 +1,7 @@
 //! One connection with its remote transaction.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::{Rc, Weak};
 
@@ -89,6 +90,8 @@ pub struct Session {
     pub interrupted: bool,
     /// Commands have been appended that the next request's Sync will end.
     has_riders: bool,
+    /// SELECTs that had more rows than were asked for when they were sent alone.
+    long_answers: VecDeque<Rc<[u8]>>,
     statements: StatementCache,
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
@@ -121,6 +124,7 @@ impl Session {
             handshake: None,
             interrupted: false,
             has_riders: false,
+            long_answers: VecDeque::new(),
             statements: StatementCache::default(),
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
@@ -214,6 +218,18 @@ impl Session {
         if properties.is_empty() { Ok(()) } else { self.ride(properties) }
     }
 
+    /// Whether it is known not to pay to send a SELECT alone.
+    pub fn has_long_answer(&self, statement: &Statement) -> bool {
+        self.long_answers.contains(&statement.sql)
+    }
+
+    /// Notes that it did not pay.
+    pub fn note_long_answer(&mut self, statement: &Statement) {
+        const NOTED: usize = 32;
+        self.long_answers.truncate(NOTED - 1);
+        self.long_answers.push_front(statement.sql.clone());
+    }
+
     /// Appends a command that runs in front of the next request, whose Sync
     /// ends both: one answer, one wake-up. It is prepared like any statement.
     pub fn ride(&mut self, command: &str) -> Result<(), Error> {
@@ -234,7 +250,7 @@ impl Session {
 
     /// Ends what rides with a Sync of its own: a simple query follows, which
     /// would be skipped after an error, and with it its answer.
-    fn let_riders_off(&mut self) {
+    pub(super) fn let_riders_off(&mut self) {
         if std::mem::take(&mut self.has_riders) {
             frontend::sync(self.connection.output());
             let command = self.told.clone();
@@ -393,7 +409,7 @@ impl Session {
         self.not_sendable(error)
     }
 
-    fn not_sendable(&self, error: &io::Error) -> Error {
+    pub(super) fn not_sendable(&self, error: &io::Error) -> Error {
         Refusal::new(SqlState::PROTOCOL_VIOLATION, "could not compose a message to another node")
             .with_detail(error.to_string())
             .into()
@@ -472,7 +488,7 @@ fn write_bind(
     Ok(())
 }
 
-fn length(len: usize) -> io::Result<i32> {
+pub(super) fn length(len: usize) -> io::Result<i32> {
     i32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "message too long"))
 }
 

@@ -358,7 +358,9 @@ impl Connection {
                     Message::BindComplete => reply.bound = true,
                     Message::PortalSuspended => reply.suspended = true,
                     Message::CommandComplete(body) => reply.tag = Some(body.tag()?.to_string()),
-                    Message::CloseComplete
+                    // COPY's data are sent without waiting to be asked for them.
+                    Message::CopyInResponse(_)
+                    | Message::CloseComplete
                     | Message::EmptyQueryResponse
                     | Message::NoData
                     | Message::ParameterDescription(_)

@@ -60,6 +60,20 @@ impl ParameterWriter {
         ParameterWriter { how, type_oid }
     }
 
+    /// A writer of values of a type in their text form, whatever the type.
+    ///
+    /// # Safety
+    /// As [`ParameterWriter::new`].
+    pub unsafe fn text(type_oid: pg_sys::Oid, context: pg_sys::MemoryContext) -> ParameterWriter {
+        let (mut output, mut is_varlena) = (pg_sys::InvalidOid, false);
+        // SAFETY: guarded calls; out parameters are valid for the calls.
+        let how = unsafe {
+            pg_sys::getTypeOutputInfo(type_oid, &raw mut output, &raw mut is_varlena);
+            How::Output(function(output, context))
+        };
+        ParameterWriter { how, type_oid: 0 }
+    }
+
     /// The format it writes.
     pub fn format(&self) -> Format {
         match self.how {

@@ -1,10 +1,10 @@
 //! Which utility statements concern us.
 #![allow(unsafe_code)]
 
-use cluster::sharding::NodeCommand;
+use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
 use pgrx::prelude::*;
 
-use super::step::Step;
+use super::step::{Received, Step};
 use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -48,6 +48,12 @@ pub unsafe fn before_utility(
                 or_carry(create_index::before(statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
+                Ok(Step::Receive(Received::Copy))
+            }
+            NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
+                Ok(Step::Receive(Received::Truncate))
+            }
             _ => {
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)
@@ -123,6 +129,33 @@ unsafe fn prepare(statement: *mut pg_sys::PrepareStmt) -> Result<(), Report> {
         format!("prepared statement name \"{name}\" is reserved"),
     )
     .detail(format!("The prefix \"{}\" is for statements of other nodes.", fdw::RESERVED_NAMES)))
+}
+
+/// Whether another node sends rows for a leaf of this one.
+unsafe fn is_rows_for_leaf(statement: *mut pg_sys::CopyStmt) -> bool {
+    // SAFETY: the caller's valid statement.
+    unsafe {
+        (*statement).is_from
+            && (*statement).filename.is_null()
+            && (*statement).whereClause.is_null()
+            && names_leaf((*statement).relation)
+            && is_node_session()
+    }
+}
+
+/// Whether another node empties leaves of this one.
+unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
+    // SAFETY: the caller's valid statement: a list of RangeVar.
+    unsafe {
+        elements::<pg_sys::RangeVar>((*statement).relations).all(|range| names_leaf(range))
+            && is_node_session()
+    }
+}
+
+/// Whether a name is of a real leaf: nothing else is found under its schema.
+unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
+    // SAFETY: the caller's: null or valid.
+    unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
 }
 
 unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {

@@ -36,4 +36,4 @@ pub use fences::{is_leaf_schema, leaf_by_hand};
 pub use leaves::{attach, create_from_definition};
 pub use lock::lock_ddl;
 pub use own_work::OwnWork;
-pub use step::{Finish, Step};
+pub use step::{Finish, Received, Step};

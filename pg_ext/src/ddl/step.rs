@@ -14,6 +14,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
+    Receive(Received),
     /// PostgreSQL runs the statement, then we finish.
     Run {
         /// A rewritten copy; null for the statement as it is.
@@ -21,6 +23,15 @@ pub enum Step {
         /// What comes afterwards.
         finish: Option<Finish>,
     },
+}
+
+/// Statements of another node on leaves that run without a check of rights.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// COPY of rows into one.
+    Copy,
+    /// TRUNCATE of some.
+    Truncate,
 }
 
 /// The work after PostgreSQL's own.

@@ -10,10 +10,12 @@
 //! callbacks, not across a live RefCell borrow.
 
 mod analyze;
+mod copy;
 mod drop_guard;
 mod partial_state;
 mod partitionwise;
 mod planner;
+mod truncate;
 mod utility;
 
 /// Installs all hooks. Called once, at load.

@@ -9,6 +9,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use fdw::router::{self, Planned};
 use pgrx::prelude::*;
 
 use super::{partial_state, partitionwise};
@@ -16,6 +17,7 @@ use crate::catalog::registry;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
+use crate::settings;
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -41,6 +43,8 @@ struct Planning {
     is_partitionwise: bool,
     /// The aggregates' states are wanted, not their results.
     returns_states: bool,
+    /// The plan, if the router made it; null otherwise.
+    routed: *mut pg_sys::PlannedStmt,
 }
 
 pub fn install() {
@@ -59,7 +63,10 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
-        let planning = fdw::callback(|| Ok(before(query)?));
+        let planning = fdw::callback(|| before(query, cursor_options, parameters));
+        if !planning.routed.is_null() {
+            return planning.routed;
+        }
         // A parallel plan would have two levels of aggregates.
         let options = match planning.returns_states {
             true => cursor_options & !(pg_sys::CURSOR_OPT_PARALLEL_OK as c_int),
@@ -81,8 +88,13 @@ unsafe extern "C-unwind" fn plan(
 }
 
 /// SAFETY: `query` is valid.
-unsafe fn before(query: *mut pg_sys::Query) -> Result<Planning, Report> {
-    let mut planning = Planning { is_partitionwise: false, returns_states: false };
+unsafe fn before(
+    query: *mut pg_sys::Query,
+    cursor_options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> Result<Planning, fdw::Error> {
+    let mut planning =
+        Planning { is_partitionwise: false, returns_states: false, routed: std::ptr::null_mut() };
     if !crate::in_cluster_database() {
         return Ok(planning);
     }
@@ -91,6 +103,19 @@ unsafe fn before(query: *mut pg_sys::Query) -> Result<Planning, Report> {
         if is_node_session() {
             planning.returns_states = partial_state::is_wanted(query);
             return Ok(planning);
+        }
+        if settings::enable_router() {
+            match router::plan(query, cursor_options, parameters)? {
+                Planned::Statement(routed) => {
+                    planning.routed = routed;
+                    return Ok(planning);
+                }
+                Planned::Refused(refusal) => {
+                    let reason = refusal.message;
+                    pgrx::debug2!("not routed: {reason}");
+                }
+                Planned::NotOurs => {}
+            }
         }
         if reads_sharded(query)? {
             planning.is_partitionwise = true;

@@ -7,7 +7,8 @@ use std::ptr;
 use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use crate::ddl::{self, Finish, Step};
+use super::{copy, truncate};
+use crate::ddl::{self, Finish, Received, Step};
 
 /// The hook that was there before us.
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
@@ -35,6 +36,8 @@ struct Decision {
     statement: *mut pg_sys::PlannedStmt,
     /// Whether it is the caller's own tree.
     is_original: bool,
+    /// It is another node's, on leaves.
+    received: Option<Received>,
     /// What to do afterwards; null for nothing. Freed with its memory context.
     finish: *mut Finish,
 }
@@ -63,7 +66,13 @@ unsafe extern "C-unwind" fn process_utility(
     // only, so an error may jump over it.
     unsafe {
         let decision = before(pstmt, query_string, context);
-        if !decision.statement.is_null() {
+        if let Some(received) = decision.received {
+            let statement = (*pstmt).utilityStmt;
+            match received {
+                Received::Copy => copy::receive(statement.cast(), query_string, completion),
+                Received::Truncate => truncate::receive(statement.cast(), completion),
+            }
+        } else if !decision.statement.is_null() {
             let read_only = read_only_tree && decision.is_original;
             let next = match PREVIOUS {
                 Some(previous) => previous,
@@ -95,12 +104,14 @@ unsafe fn before(
     query_string: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
-    let untouched = Decision { statement: pstmt, is_original: true, finish: ptr::null_mut() };
+    let untouched =
+        Decision { statement: pstmt, is_original: true, received: None, finish: ptr::null_mut() };
     let decide = || {
         // SAFETY: pstmt is a valid utility statement for the duration of the call.
         let step = unsafe { ddl::before_utility(pstmt, query_string, context) }?;
         Ok(match step {
             Step::Pass => untouched,
+            Step::Receive(received) => Decision { received: Some(received), ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();
@@ -108,7 +119,7 @@ unsafe fn before(
                 let finish = finish.map_or(ptr::null_mut(), |finish| {
                     PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish)
                 });
-                Decision { statement, is_original, finish }
+                Decision { statement, is_original, finish, ..untouched }
             }
         })
     };

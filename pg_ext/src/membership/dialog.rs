@@ -1,6 +1,6 @@
 //! Talking to another server outside of any transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::metadata::NodeRecord;
 use cluster::sharding::NodeCommand;
@@ -67,6 +67,22 @@ impl Dialog {
     /// The rows of a query as text.
     pub fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Report> {
         Ok(self.connection.query(sql)?)
+    }
+
+    /// Sends a query without waiting for its answer.
+    pub fn send(&self, sql: &str) -> Result<u64, Report> {
+        Ok(self.connection.send(sql)?)
+    }
+
+    /// The rows of a query that was sent. Deaf to cancel; past the deadline the
+    /// connection is of no more use.
+    pub fn receive(
+        &self,
+        ticket: u64,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<Option<String>>>, Report> {
+        Ok(self.connection.receive(ticket, sql, deadline)?)
     }
 
     /// The first column of a query's rows; NULL is left out.

@@ -15,9 +15,20 @@ SELECT plan('SELECT count(*) FROM ex WHERE random() < 0.5');
 SELECT plan('INSERT INTO ex VALUES (1, ''a'', 1), (2, ''b'', 2)');
 SELECT plan('UPDATE ex SET v = v || ''x'' WHERE w = 3');
 SELECT plan('DELETE FROM ex RETURNING *');
+-- Point statements by the router, and by the partition planner.
+SELECT plan('SELECT w, v FROM ex WHERE id = 3');
+SELECT plan('SELECT w, v FROM ex WHERE id = 2');
+SELECT plan('INSERT INTO ex VALUES (3, now()::text, 1) ON CONFLICT (id) DO UPDATE SET v = excluded.v');
+SET shardman.enable_router = off;
+SELECT plan('SELECT w, v FROM ex WHERE id = 3');
+RESET shardman.enable_router;
 -- Sent whole: values that the owner may compute, and those that are the same for all rows.
 SELECT plan('UPDATE ex SET v = now()::text WHERE id = 3 RETURNING w');
 SELECT plan('DELETE FROM ex WHERE id = 3 RETURNING 1');
+SET shardman.enable_router = off;
+SELECT plan('UPDATE ex SET v = now()::text WHERE id = 3 RETURNING w');
+SELECT plan('DELETE FROM ex WHERE id = 3 RETURNING 1');
+RESET shardman.enable_router;
 -- Row by row: a volatile value, a condition that stays here, the distribution column.
 SELECT plan('UPDATE ex SET w = random() WHERE id = 3');
 SELECT plan('DELETE FROM ex WHERE id = 3 AND random() < 0.5');

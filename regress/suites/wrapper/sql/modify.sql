@@ -87,11 +87,13 @@ UPDATE p SET v = v || '*' WHERE id > 4000 RETURNING tableoid::regclass, *;
 UPDATE p SET id = 4100 WHERE id = 4002 AND id % 3 = 0 RETURNING tableoid::regclass, *;
 INSERT INTO p VALUES (4005, 'q'), (4008, 'r');
 UPDATE p SET id = 4102 WHERE id = 4005;
-WITH moved AS (DELETE FROM p WHERE id = 4005 RETURNING *) INSERT INTO p SELECT 4102, v FROM moved RETURNING tableoid::regclass, *;
+WITH moved AS (DELETE FROM p WHERE id = 4102 RETURNING *) INSERT INTO p SELECT 4105, v FROM moved RETURNING tableoid::regclass, *;
 UPDATE p SET id = id + 1000 WHERE id % 3 = 0 AND id > 4000 RETURNING tableoid::regclass, *;
 SELECT tableoid::regclass, * FROM p WHERE id > 4004 ORDER BY id;
--- from there to elsewhere: the other side's constraint refuses
+-- from there to here and elsewhere
 UPDATE p SET id = 6000 WHERE id = 4001;
+UPDATE p SET id = 6002 WHERE id = 4008 OR id = 4105;
+SELECT tableoid::regclass, * FROM p WHERE id > 4000 ORDER BY id;
 DELETE FROM p WHERE id > 3000;
 SELECT tableoid::regclass, count(*) FROM p GROUP BY tableoid ORDER BY tableoid::regclass::text;
 EXPLAIN (COSTS off) SELECT * FROM p WHERE id % 3 = 2 AND id = 5;

@@ -1,0 +1,29 @@
+//! The router: point statements, planned without PostgreSQL's partition planner.
+//!
+//! If each sharded table of a statement is fixed to one value of its distribution
+//! columns, all its rows are in one partition, and the statement means the same
+//! when it names that leaf. The plan is one custom scan over the parent's range
+//! table entry; which leaf it is follows from the parameters when it runs, so the
+//! plan may be kept, takes one lock, and costs the same for any number of
+//! partitions. On another node the whole statement is run there; on this one it is
+//! planned for the leaf and run by the executor.
+//!
+//! Whatever is not proven to mean the same is left to the present planning: the
+//! reasons are refusals, in `decision`.
+
+mod callbacks;
+mod column_pins;
+mod decision;
+mod explain;
+mod hoist;
+mod leaf;
+mod local;
+mod memo;
+mod partition_key;
+mod plan;
+mod private;
+mod routed;
+mod running;
+
+pub use callbacks::init;
+pub use plan::{Planned, plan};

@@ -1,0 +1,225 @@
+//! The plan of a routed statement.
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::{CmdType, Node, NodeTag, RTEKind};
+
+use super::callbacks::SCAN_METHODS;
+use super::decision::{Decision, decide};
+use super::private::RouterPrivate;
+use super::routed::Routed;
+use crate::backend::cells;
+use crate::error::{Error, Refusal};
+
+/// What became of a statement.
+pub enum Planned {
+    /// It names no sharded table at its top level.
+    NotOurs,
+    /// It does, and is to be planned otherwise.
+    Refused(Refusal),
+    /// Its plan.
+    Statement(*mut pg_sys::PlannedStmt),
+}
+
+/// Plans a point statement. `parameters` are those that the planner was given.
+///
+/// # Safety
+/// Called by the planner hook with PostgreSQL's own arguments; nothing of `query`
+/// is changed.
+pub unsafe fn plan(
+    query: *mut pg_sys::Query,
+    cursor_options: i32,
+    parameters: pg_sys::ParamListInfo,
+) -> Result<Planned, Error> {
+    // SAFETY: per the contract.
+    unsafe {
+        Ok(match decide(query, cursor_options)? {
+            Decision::NotOurs => Planned::NotOurs,
+            Decision::Refused(refusal) => Planned::Refused(refusal),
+            Decision::Taken(routed) => {
+                Planned::Statement(statement(query, routed, !parameters.is_null())?)
+            }
+        })
+    }
+}
+
+unsafe fn node<T>(tag: NodeTag) -> *mut T {
+    // SAFETY: zeroed memory of the node's size; every node begins with its tag.
+    unsafe {
+        let node = pg_sys::palloc0(size_of::<T>());
+        (*node.cast::<Node>()).type_ = tag;
+        node.cast()
+    }
+}
+
+unsafe fn statement(
+    query: *mut pg_sys::Query,
+    routed: Routed,
+    is_for_values: bool,
+) -> Result<*mut pg_sys::PlannedStmt, Error> {
+    // SAFETY: the planner's query; nodes made here; guarded calls.
+    unsafe {
+        let is_select = (*query).commandType == CmdType::CMD_SELECT;
+        let plan: *mut pg_sys::PlannedStmt = node(NodeTag::T_PlannedStmt);
+        (*plan).commandType = (*query).commandType;
+        (*plan).queryId = (*query).queryId;
+        (*plan).hasReturning = !(*query).returningList.is_null();
+        (*plan).canSetTag = (*query).canSetTag;
+        (*plan).rtable = range_table(query);
+        (*plan).rowMarks = row_marks(query);
+        (*plan).stmt_location = (*query).stmt_location;
+        (*plan).stmt_len = (*query).stmt_len;
+        let mut depends_on_role = false;
+        pg_sys::extract_query_dependencies(
+            query.cast(),
+            &raw mut (*plan).relationOids,
+            &raw mut (*plan).invalItems,
+            &raw mut depends_on_role,
+        );
+        (*plan).dependsOnRole = depends_on_role;
+        let output = if is_select { (*query).targetList } else { (*query).returningList };
+        (*plan).planTree = scan(query, routed, output, is_for_values)?.cast();
+        Ok(plan)
+    }
+}
+
+/// The parents' entries: what rights are checked on, locks are taken of, and
+/// EXPLAIN names.
+unsafe fn range_table(query: *mut pg_sys::Query) -> *mut pg_sys::List {
+    // SAFETY: copies of valid nodes.
+    unsafe {
+        let copy: *mut pg_sys::List = pg_sys::copyObjectImpl((*query).rtable.cast()).cast();
+        for entry in cells::<pg_sys::RangeTblEntry>(copy) {
+            if (*entry).rtekind == RTEKind::RTE_JOIN {
+                (*entry).joinaliasvars = null_mut();
+                (*entry).joinleftcols = null_mut();
+                (*entry).joinrightcols = null_mut();
+            }
+        }
+        copy
+    }
+}
+
+/// FOR UPDATE and its kin: done at the leaf, and told here so that the statement
+/// does not pass for read-only.
+unsafe fn row_marks(query: *mut pg_sys::Query) -> *mut pg_sys::List {
+    // SAFETY: nodes made here.
+    unsafe {
+        cells::<pg_sys::RowMarkClause>((*query).rowMarks).fold(null_mut(), |list, clause| {
+            let mark: *mut pg_sys::PlanRowMark = node(NodeTag::T_PlanRowMark);
+            (*mark).rti = (*clause).rti;
+            (*mark).prti = (*clause).rti;
+            (*mark).markType = pg_sys::RowMarkType::ROW_MARK_EXCLUSIVE;
+            (*mark).allMarkTypes = 1 << pg_sys::RowMarkType::ROW_MARK_EXCLUSIVE;
+            (*mark).strength = (*clause).strength;
+            (*mark).waitPolicy = (*clause).waitPolicy;
+            // The executor does nothing for a parent.
+            (*mark).isParent = true;
+            pg_sys::lappend(list, mark.cast())
+        })
+    }
+}
+
+unsafe fn scan(
+    query: *mut pg_sys::Query,
+    routed: Routed,
+    output: *mut pg_sys::List,
+    is_for_values: bool,
+) -> Result<*mut pg_sys::CustomScan, Error> {
+    // SAFETY: nodes made here and copies; guarded calls.
+    unsafe {
+        let scan: *mut pg_sys::CustomScan = node(NodeTag::T_CustomScan);
+        let mut number = 0;
+        for entry in cells::<pg_sys::TargetEntry>(output).filter(|entry| !(**entry).resjunk) {
+            number += 1;
+            let expression: *mut Node = pg_sys::copyObjectImpl((*entry).expr.cast()).cast();
+            let expression = pg_sys::flatten_join_alias_vars(query, expression);
+            let from = pg_sys::makeTargetEntry(expression.cast(), number, (*entry).resname, false);
+            let variable = pg_sys::makeVar(
+                pg_sys::INDEX_VAR,
+                number,
+                pg_sys::exprType(expression),
+                pg_sys::exprTypmod(expression),
+                pg_sys::exprCollation(expression),
+                0,
+            );
+            let to = pg_sys::makeTargetEntry(variable.cast(), number, (*entry).resname, false);
+            (*to).resorigtbl = (*entry).resorigtbl;
+            (*to).resorigcol = (*entry).resorigcol;
+            (*scan).custom_scan_tlist = pg_sys::lappend((*scan).custom_scan_tlist, from.cast());
+            (*scan).scan.plan.targetlist = pg_sys::lappend((*scan).scan.plan.targetlist, to.cast());
+        }
+        let mut parents = Vec::new();
+        for (index, relid) in &routed.tables {
+            (*scan).custom_relids = pg_sys::bms_add_member((*scan).custom_relids, *index as i32);
+            if !parents.contains(relid) {
+                parents.push(*relid);
+            }
+        }
+        for value in &routed.values {
+            let expression = pg_sys::expression_planner(value.cast());
+            (*scan).custom_exprs = pg_sys::lappend((*scan).custom_exprs, expression.cast());
+        }
+        let private = RouterPrivate {
+            query: routed.query,
+            modulus: partitions(parents[0])?,
+            parents,
+            is_for_values,
+            keys: routed.keys,
+        };
+        (*scan).custom_private = private.to_list();
+        (*scan).methods = &raw const SCAN_METHODS.0;
+        // As one index probe: the same for all such plans, so that a plan for any
+        // values is preferred once it may be.
+        (*scan).scan.plan.startup_cost = pg_sys::DEFAULT_CPU_OPERATOR_COST;
+        (*scan).scan.plan.total_cost = 2.0 * pg_sys::DEFAULT_RANDOM_PAGE_COST;
+        (*scan).scan.plan.plan_rows = 1.0;
+        (*scan).scan.plan.plan_width = 32;
+        Ok(scan)
+    }
+}
+
+/// The number of partitions, if they are the remainders of one modulus.
+unsafe fn partitions(parent: pg_sys::Oid) -> Result<u32, Error> {
+    // SAFETY: the parent is locked; guarded; the descriptor is read while it is open.
+    let (parts, remainders) = unsafe {
+        let relation = pg_sys::table_open(parent, pg_sys::NoLock as i32);
+        let descriptor = pg_sys::RelationGetPartitionDesc(relation, true);
+        let bounds = (*descriptor).boundinfo;
+        let found = ((*descriptor).nparts, if bounds.is_null() { 0 } else { (*bounds).nindexes });
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        found
+    };
+    match u32::try_from(parts) {
+        Ok(n) if n > 0 && parts == remainders => Ok(n),
+        _ => Err(Refusal::not_supported("the table's partitions are not all there").into()),
+    }
+}
+
+/// The leaf of `parent` for a remainder.
+///
+/// # Safety
+/// The parent is locked and its plan is valid.
+pub unsafe fn leaf_of(parent: pg_sys::Oid, remainder: u32) -> Result<pg_sys::Oid, Error> {
+    // SAFETY: per the contract; the descriptor is read while the parent is open.
+    let found = unsafe {
+        let relation = pg_sys::table_open(parent, pg_sys::NoLock as i32);
+        let descriptor = pg_sys::RelationGetPartitionDesc(relation, true);
+        let bounds = (*descriptor).boundinfo;
+        let is_there = !bounds.is_null() && remainder < (*bounds).nindexes as u32;
+        let at = if is_there { *(*bounds).indexes.add(remainder as usize) } else { -1 };
+        let leaf = usize::try_from(at).ok().map(|at| *(*descriptor).oids.add(at));
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        leaf
+    };
+    found.ok_or_else(|| Refusal::internal("a partition of a routed statement is missing").into())
+}
+
+/// Whether a leaf is a table of this node.
+pub fn is_local(leaf: pg_sys::Oid) -> bool {
+    // SAFETY: a guarded syscache look-up.
+    unsafe { pg_sys::get_rel_relkind(leaf) == pg_sys::RELKIND_RELATION as c_char }
+}

@@ -1,0 +1,133 @@
+//! The SQL-callable functions of locks and deadlocks.
+#![allow(unsafe_code)]
+
+use cluster::NodeId;
+use cluster::deadlock::{Coordinator, Holder, WaitGraph};
+use pgrx::prelude::*;
+
+use super::round::Observers;
+use super::{place, victim};
+use crate::compat;
+use crate::report::OrRaise;
+use crate::shared_memory::places;
+
+/// Notes for whom this session works. Only the other end of a node session may
+/// say so.
+#[pg_extern(sql = false)]
+fn serve(node_id: i32, pid: i32, started: i64) {
+    place::serve(Coordinator { node: NodeId(node_id.unsigned_abs()), pid, started });
+}
+
+/// What backends tell of themselves: the nodes that each one's transaction has
+/// turned to, and for whom it works.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn backend_places() -> TableIterator<
+    'static,
+    (
+        name!(pid, i32),
+        name!(coordinates, Vec<i32>),
+        name!(node_id, Option<i32>),
+        name!(coordinator, Option<i32>),
+        name!(started, Option<i64>),
+    ),
+> {
+    let mut rows = Vec::new();
+    // SAFETY: the first PGPROCs are the backends', as many as there are places;
+    // what is read of them may change any time.
+    unsafe {
+        let processes = (*pg_sys::ProcGlobal).allProcs;
+        for at in 0..places().len() {
+            let process = processes.add(at);
+            let (pid, transaction) = ((*process).pid, compat::transaction_of(process));
+            let Some(place) = places().get(compat::process_number(process)) else { continue };
+            if pid == 0 || transaction == 0 {
+                continue;
+            }
+            let nodes = place.coordinates(transaction).into_iter().map(|node| node as i32);
+            let serves = place.serves(pid);
+            rows.push((
+                pid,
+                nodes.collect(),
+                serves.map(|c| c.node.0 as i32),
+                serves.map(|c| c.pid),
+                serves.map(|c| c.started),
+            ));
+        }
+    }
+    TableIterator::new(rows)
+}
+
+/// Ends a wait for a lock with a deadlock's error.
+#[pg_extern(sql = false)]
+fn end_wait(pid: i32, since: i64, detail: &str) -> bool {
+    victim::end_wait(pid, since, detail)
+}
+
+type Edge = (
+    name!(waiter, String),
+    name!(waiter_node, i32),
+    name!(waiter_pid, i32),
+    name!(blocker, String),
+    name!(blocker_node, i32),
+    name!(blocker_pid, i32),
+    name!(node, i32),
+    name!(pid, i32),
+    name!(holder, String),
+    name!(mode, String),
+    name!(object, String),
+    name!(relation, Option<String>),
+    name!(since, Option<TimestampWithTimeZone>),
+);
+
+/// Who waits for whom, over all nodes.
+#[pg_extern(sql = false)]
+fn all_lock_waits() -> TableIterator<
+    'static,
+    (
+        name!(waiter, String),
+        name!(waiter_node, i32),
+        name!(waiter_pid, i32),
+        name!(blocker, String),
+        name!(blocker_node, i32),
+        name!(blocker_pid, i32),
+        name!(node, i32),
+        name!(pid, i32),
+        name!(holder, String),
+        name!(mode, String),
+        name!(object, String),
+        name!(relation, Option<String>),
+        name!(since, Option<TimestampWithTimeZone>),
+    ),
+> {
+    let round = Observers::default().look().or_raise();
+    round.troubles.iter().for_each(|trouble| warning!("{trouble}"));
+    let graph = WaitGraph::join(&round.reports);
+    let rows: Vec<Edge> = graph
+        .edges()
+        .iter()
+        .map(|edge| {
+            let holder = match &edge.holder {
+                Holder::Process(pid, _) => format!("process {pid}"),
+                Holder::Prepared(gid) => format!("prepared transaction {gid}"),
+            };
+            let since = TimestampWithTimeZone::try_from(edge.since - victim::EPOCH).ok();
+            (
+                edge.waiter.to_string(),
+                edge.waiter.node.0 as i32,
+                edge.waiter.pid,
+                edge.blocker.to_string(),
+                edge.blocker.node.0 as i32,
+                edge.blocker.pid,
+                edge.at.0 as i32,
+                edge.pid,
+                holder,
+                edge.mode.clone(),
+                edge.object.clone(),
+                edge.relation.clone(),
+                since,
+            )
+        })
+        .collect();
+    TableIterator::new(rows)
+}
