@@ -43,6 +43,17 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// How a transaction that used other nodes has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Committed by one other node alone.
+    OnePhase,
+    /// Committed in two phases.
+    TwoPhase,
+    /// Rolled back.
+    Aborted,
+}
+
 /// Implemented by the cdylib. Every method runs inside a transaction unless it
 /// says otherwise, and returns a refusal instead of raising.
 pub trait ClusterMap: Sync {
@@ -95,6 +106,10 @@ pub trait ClusterMap: Sync {
         format!("sc_{node}_{xid}_{n}")
     }
 
+    /// Takes note of a transaction's end. Called in COMMIT and ABORT: must not
+    /// raise.
+    fn note_end(&self, _how: Ended) {}
+
     /// Writes the decision row(s) into the local transaction, before the first
     /// PREPARE is sent. The seam for recovery; nothing by default.
     fn record_decision(&self, _participants: &[PreparedParticipant]) -> Result<(), Refusal> {
@@ -107,6 +122,12 @@ static MAP: OnceLock<&'static dyn ClusterMap> = OnceLock::new();
 /// Tells the wrapper whom to ask; once, at load. Later calls are ignored.
 pub fn register(map: &'static dyn ClusterMap) {
     let _ = MAP.set(map);
+}
+
+pub(crate) fn note_end(how: Ended) {
+    if let Some(map) = map() {
+        map.note_end(how);
+    }
 }
 
 pub(crate) fn map() -> Option<&'static dyn ClusterMap> {

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
 use cluster::{NodeId, TableId};
-use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
+use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::{loaded_registry, registry};
+use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
@@ -106,6 +107,10 @@ impl ClusterMap for Catalogs {
     fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         deadlock::coordinate(node);
         fdw::session::default_opening_statement()
+    }
+
+    fn note_end(&self, how: Ended) {
+        counters::note_end(how);
     }
 
     fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {

@@ -4,11 +4,13 @@
 //! - [`Session`]: a client of one node, every call bounded in time;
 //! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
 //! - [`Proxy`]: what nodes say to each other, counted, held, delayed or cut;
+//! - [`history`]: what concurrent transactions saw, and what is wrong with it;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
 mod cluster;
+pub mod history;
 mod pg_regress;
 mod places;
 mod ports;

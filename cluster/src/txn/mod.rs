@@ -1,6 +1,8 @@
 //! Transactions over several nodes: what a participant that is still prepared
 //! is to do.
 
+#[cfg(test)]
+mod crash_points;
 mod distributed_id;
 mod gid;
 mod recovery;

@@ -105,6 +105,7 @@ impl ScanState {
             let estate = (*node).ss.ps.state;
             let context = (*estate).es_query_cxt;
             let private = ScanPrivate::from_list((*plan).fdw_private);
+            session::note_relations(&private.relations);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let mut attributes = attributes(descriptor);
@@ -218,7 +219,7 @@ impl ScanState {
         Ok(Step::Slot)
     }
 
-    /// Sends the statement; as a transaction of its own if it has an errand.
+    /// Sends the statement, as a transaction of its own if it has an errand.
     ///
     /// # Safety
     /// The parameters have been evaluated and still live.

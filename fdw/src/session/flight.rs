@@ -32,6 +32,7 @@ use super::exchange::finish;
 use super::registry::participants;
 use super::{Request, Slot};
 use crate::backend::{cells, check_for_interrupts};
+use crate::cluster_map::{self, Ended};
 use crate::compat;
 use crate::error::{Error, Report, emit};
 use crate::transport::{Interrupts, Reply, Stop, Ticket, request_cancel};
@@ -51,8 +52,9 @@ pub unsafe fn is_whole_transaction(estate: *mut pg_sys::EState) -> bool {
         let plan = (*estate).es_plannedstmt;
         let tree = (*plan).planTree;
         // A custom scan that is the whole of a writing statement is the router's.
+        let writes = (*plan).commandType != pg_sys::CmdType::CMD_SELECT;
         matches!((*tree).type_, NodeTag::T_ModifyTable | NodeTag::T_CustomScan)
-            && (*plan).commandType != pg_sys::CmdType::CMD_SELECT
+            && writes
             && !(*plan).hasReturning
             && !(*plan).hasModifyingCTE
             && (*plan).subplans.is_null()
@@ -167,7 +169,10 @@ impl Slot {
             emit(&Report::notice(&name, notice));
         }
         match (&outcome, errand) {
-            (Ok(_), Errand::Write) => hold_off_cancel(),
+            (Ok(_), Errand::Write) => {
+                cluster_map::note_end(Ended::OnePhase);
+                hold_off_cancel();
+            }
             // The user's cancel speaks before what it did over there.
             _ => check_for_interrupts(),
         }

@@ -26,6 +26,8 @@ pub struct Destination {
     pub generation: u64,
     parameters: Parameters,
     handshake: Option<String>,
+    /// The session stays open for the next transaction.
+    is_kept: bool,
 }
 
 /// How a server that is in no catalogue is reached.
@@ -61,6 +63,7 @@ pub fn to_login(login: Login, bound: Option<Duration>) -> Destination {
             timeout: bound.map_or(CONNECT_TIMEOUT, |bound| bound.min(CONNECT_TIMEOUT)),
         },
         handshake: None,
+        is_kept: true,
     }
 }
 
@@ -99,12 +102,16 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                     timeout: CONNECT_TIMEOUT,
                 },
                 handshake: map.handshake(node),
+                is_kept: true,
             })
         }
         Target::Server { server, user } => {
             let found = options::connection(server, user)?;
             let application = found.application_name.as_deref().unwrap_or("shardman");
-            let startup = startup(&found.dbname, application, Some("pg_catalog"));
+            let mut startup = startup(&found.dbname, application, Some("pg_catalog"));
+            if let Some(options) = found.options {
+                startup.push(("options".to_string(), options));
+            }
             Ok(Destination {
                 name: found.server_name.as_str().into(),
                 node: None,
@@ -119,6 +126,7 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                     timeout: found.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
                 },
                 handshake: None,
+                is_kept: found.is_kept,
             })
         }
     }
@@ -201,6 +209,7 @@ impl Attempt {
             Ok(Some(connection)) => {
                 let mut session =
                     Session::new(id, d.name.clone(), d.node, d.generation, connection);
+                session.is_kept = d.is_kept;
                 if let Some(query) = &d.handshake {
                     session.handshake = Some(session.simple(query)?);
                 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::rc::{Rc, Weak};
+use std::time::Instant;
 
 use bytes::BufMut;
 use cluster::NodeId;
@@ -55,6 +56,8 @@ pub enum Ending {
     PrepareSent(String),
     /// Prepared.
     Prepared(String),
+    /// To be committed after the local commit: see [`Session::may_commit_late`].
+    Late,
 }
 
 /// A remote session. All methods only append to the output or look at what has
@@ -88,6 +91,8 @@ pub struct Session {
     pub handshake: Option<Ticket>,
     /// A wait for it was interrupted and not resumed.
     pub interrupted: bool,
+    /// Of each savepoint: its level, and the request that set it.
+    savepoints: Vec<(i32, Ticket)>,
     /// Commands have been appended that the next request's Sync will end.
     has_riders: bool,
     /// SELECTs that had more rows than were asked for when they were sent alone.
@@ -98,6 +103,10 @@ pub struct Session {
     next_portal: u64,
     open_portals: usize,
     waiting: Vec<Weak<Waiting>>,
+    /// End of the last remote transaction.
+    pub last_used: Instant,
+    /// Stays open for the next transaction.
+    pub is_kept: bool,
 }
 
 impl Session {
@@ -123,6 +132,7 @@ impl Session {
             told: None,
             handshake: None,
             interrupted: false,
+            savepoints: Vec::new(),
             has_riders: false,
             long_answers: VecDeque::new(),
             statements: StatementCache::default(),
@@ -131,6 +141,8 @@ impl Session {
             next_portal: 0,
             open_portals: 0,
             waiting: Vec::new(),
+            last_used: Instant::now(),
+            is_kept: true,
         }
     }
 
@@ -202,8 +214,17 @@ impl Session {
         while self.depth < level {
             self.ride(&format!("SAVEPOINT s{}", self.depth + 1))?;
             self.depth += 1;
+            let (depth, ticket) = (self.depth, self.connection.next_ticket());
+            self.savepoints.retain(|(level, _)| *level < depth);
+            self.savepoints.push((depth, ticket));
         }
         Ok(())
+    }
+
+    /// The request that the savepoint of a level rode with: what was sent before
+    /// it is not undone with it.
+    pub fn savepoint(&self, level: i32) -> Option<Ticket> {
+        self.savepoints.iter().find(|(depth, _)| *depth == level).map(|(_, ticket)| *ticket)
     }
 
     /// Tells the remote session `properties` for the one transaction that the
@@ -285,6 +306,12 @@ impl Session {
     /// session is used again.
     pub fn may_commit_unheard(&self) -> bool {
         self.node.is_some() && !self.wrote && !self.holds && !self.connection.is_busy()
+    }
+
+    /// Whether the remote transaction may be committed when the local one has
+    /// been: nothing was written on that node, but rows may be locked.
+    pub fn may_commit_late(&self) -> bool {
+        self.node.is_some() && !self.wrote && self.holds
     }
 
     /// Sends COMMIT and forgets the remote transaction.
@@ -379,12 +406,14 @@ impl Session {
 
     /// What holds only within one remote transaction.
     pub fn forget_transaction(&mut self) {
+        self.last_used = Instant::now();
         self.depth = 0;
         self.wrote = false;
         self.holds = false;
         self.ending = Ending::None;
         self.told = None;
         self.interrupted = false;
+        self.savepoints.clear();
         self.closed_portals.clear();
         self.open_portals = 0;
         self.in_flight.clear();

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::definitions;
 use super::exchange::ToText;
 use crate::transport::Ticket;
 
@@ -42,6 +43,8 @@ struct Entry {
     /// The request that carried Parse, until its answer has been seen.
     parsing: Option<Ticket>,
     used: u64,
+    /// Of the definitions that the text was made from.
+    generation: u64,
 }
 
 /// The prepared statements of one session.
@@ -80,11 +83,13 @@ impl StatementCache {
             .position(|e| e.user == user && *e.types == *types && *e.sql == *sql);
         if let Some(at) = found {
             let entry = &mut self.entries[at];
-            if entry.parsing.is_none_or(is_pending) {
+            let is_current = entry.generation == definitions::generation();
+            if is_current && entry.parsing.is_none_or(is_pending) {
                 entry.used = clock;
                 return Lookup::Known(entry.name);
             }
-            // Its Parse was answered and nobody looked: unknown whether it holds.
+            // Older than a change of a table; or its Parse was answered and nobody
+            // looked: unknown whether it holds.
             let entry = self.entries.swap_remove(at);
             self.stale.push(entry.name);
         }
@@ -101,6 +106,7 @@ impl StatementCache {
             name: clock,
             parsing: Some(ticket),
             used: clock,
+            generation: definitions::generation(),
         });
         Lookup::New(clock)
     }

@@ -260,6 +260,16 @@ impl Connection {
         self.wait_until(deadline, interrupts, |c| c.owed.is_empty())
     }
 
+    /// Waits until every request before `ticket` is answered.
+    pub fn wait_for_all_before(
+        &mut self,
+        ticket: Ticket,
+        deadline: Option<Instant>,
+        interrupts: Interrupts,
+    ) -> Result<(), Stop> {
+        self.wait_until(deadline, interrupts, |c| c.owed.front().is_none_or(|o| o.ticket >= ticket))
+    }
+
     fn wait_until(
         &mut self,
         deadline: Option<Instant>,

@@ -116,21 +116,6 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     }
 }
 
-/// PREPARE in a node session: not under a name that the other node could take
-/// for a statement of its own, such as the one that names the effective user.
-unsafe fn prepare(statement: *mut pg_sys::PrepareStmt) -> Result<(), Report> {
-    // SAFETY: the caller's; the grammar sets the name.
-    let name = unsafe { text((*statement).name) };
-    if !name.starts_with(fdw::RESERVED_NAMES) || !is_node_session() {
-        return Ok(());
-    }
-    Err(Report::new(
-        PgSqlErrorCode::ERRCODE_RESERVED_NAME,
-        format!("prepared statement name \"{name}\" is reserved"),
-    )
-    .detail(format!("The prefix \"{}\" is for statements of other nodes.", fdw::RESERVED_NAMES)))
-}
-
 /// Whether another node sends rows for a leaf of this one.
 unsafe fn is_rows_for_leaf(statement: *mut pg_sys::CopyStmt) -> bool {
     // SAFETY: the caller's valid statement.
@@ -156,6 +141,21 @@ unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
 unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
     // SAFETY: the caller's: null or valid.
     unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
+}
+
+/// PREPARE in a node session: not under a name that the other node could take
+/// for a statement of its own, such as the one that names the effective user.
+unsafe fn prepare(statement: *mut pg_sys::PrepareStmt) -> Result<(), Report> {
+    // SAFETY: the caller's; the grammar sets the name.
+    let name = unsafe { text((*statement).name) };
+    if !name.starts_with(fdw::RESERVED_NAMES) || !is_node_session() {
+        return Ok(());
+    }
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_RESERVED_NAME,
+        format!("prepared statement name \"{name}\" is reserved"),
+    )
+    .detail(format!("The prefix \"{}\" is for statements of other nodes.", fdw::RESERVED_NAMES)))
 }
 
 unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {

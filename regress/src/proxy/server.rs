@@ -75,7 +75,15 @@ impl Proxy {
 
     /// Holds the next message that runs SQL with `part` in it, once.
     pub fn stop_at(&self, part: &str, moment: Moment) -> Stop {
-        let (stop, held) = Stop::new(part, moment);
+        self.stop(Stop::new(part, false, moment))
+    }
+
+    /// The same for SQL that is this text and no more.
+    pub fn stop_at_exactly(&self, sql: &str, moment: Moment) -> Stop {
+        self.stop(Stop::new(sql, true, moment))
+    }
+
+    fn stop(&self, (stop, held): (Stop, Arc<Held>)) -> Stop {
         lock(&self.orders.stops).push(held);
         stop
     }

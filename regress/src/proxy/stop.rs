@@ -32,15 +32,17 @@ pub struct Stop {
 /// The proxy's end of a [`Stop`].
 pub struct Held {
     part: String,
+    is_whole: bool,
     moment: Moment,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl Stop {
-    pub(super) fn new(part: &str, moment: Moment) -> (Self, Arc<Held>) {
+    pub(super) fn new(part: &str, is_whole: bool, moment: Moment) -> (Self, Arc<Held>) {
         let shared = Arc::new(Held {
             part: part.to_owned(),
+            is_whole,
             moment,
             state: Mutex::new(State::Set),
             changed: Condvar::new(),
@@ -100,7 +102,8 @@ impl Held {
 
     /// Whether it waits for a request with this text.
     pub fn waits_for(&self, sql: &str) -> bool {
-        *self.lock() == State::Set && sql.contains(&self.part)
+        let is_meant = if self.is_whole { sql == self.part } else { sql.contains(&self.part) };
+        is_meant && *self.lock() == State::Set
     }
 
     /// At the request or at its reply.

@@ -56,6 +56,11 @@ impl Boundary {
         !(self == Boundary::Decision && fault == Fault::CutConnection)
     }
 
+    /// Whether the sample has it: the two participants are alike.
+    pub fn is_in_sample(self) -> bool {
+        !matches!(self, Boundary::Prepare(2, _) | Boundary::Commit(2, _))
+    }
+
     /// Whether the client has its answer before recovery is stopped.
     pub fn is_in_recovery(self) -> bool {
         matches!(

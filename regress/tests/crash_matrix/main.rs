@@ -20,13 +20,14 @@ fn all_cases() -> Vec<(Boundary, Fault)> {
     Boundary::all().into_iter().flat_map(cases).collect()
 }
 
-/// A few: every boundary and every fault at least once.
+/// A few: every fault and every sort of boundary at least once.
 fn sample() -> Vec<(Boundary, Fault)> {
     let fault_of = |number: usize, boundary: Boundary| {
         let faults: Vec<_> = Fault::ALL.iter().filter(|fault| boundary.allows(**fault)).collect();
         (boundary, *faults[number * 3 % faults.len()])
     };
-    Boundary::all().into_iter().enumerate().map(|(n, boundary)| fault_of(n, boundary)).collect()
+    let boundaries = Boundary::all().into_iter().filter(|boundary| boundary.is_in_sample());
+    boundaries.enumerate().map(|(n, boundary)| fault_of(n, boundary)).collect()
 }
 
 fn run(cases: &[(Boundary, Fault)]) -> anyhow::Result<()> {
@@ -43,16 +44,14 @@ fn run(cases: &[(Boundary, Fault)]) -> anyhow::Result<()> {
             }
         }
     }
+    stage.check_that_decisions_are_forgotten()?;
     anyhow::ensure!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     Ok(())
 }
 
 #[test]
-fn the_sample_has_every_boundary_and_every_fault() {
+fn the_sample_has_every_fault() {
     let sample = sample();
-    for boundary in Boundary::all() {
-        assert!(sample.iter().any(|(there, _)| *there == boundary), "{boundary:?}");
-    }
     for fault in Fault::ALL {
         assert!(sample.iter().any(|(_, there)| there == fault), "{fault:?}");
     }

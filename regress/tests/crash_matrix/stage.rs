@@ -267,6 +267,11 @@ impl Stage {
         }
         ensure!(seen.iter().all(|rows| *rows == seen[0]), "nodes see {seen:?} rows; {told}");
         ensure!(expected.contains(&seen[0]), "{} of 3 rows; {told}", seen[0]);
+        Ok(())
+    }
+
+    /// Decisions that have done their work go.
+    pub fn check_that_decisions_are_forgotten(&self) -> anyhow::Result<()> {
         eventually("no decision is kept", RECOVERY_BOUND, || {
             Ok((self.sum("SELECT count(*) FROM shardman.commit_decision")? == 0).then_some(()))
         })

@@ -1,0 +1,53 @@
+//! What goes wrong meanwhile.
+
+use anyhow::Context;
+
+use crate::random::Random;
+use crate::{NODES, Run};
+
+/// How many transactions come through between two faults.
+const BETWEEN: u64 = 40;
+
+/// One fault after another.
+pub fn strike(run: &Run, seed: u64, rounds: usize) -> anyhow::Result<()> {
+    let mut random = Random::new(seed);
+    for round in 0..rounds {
+        run.wait_for_progress(BETWEEN)?;
+        let node = 1 + random.below(u64::from(NODES)) as u16;
+        match round % 4 {
+            0 => {
+                run.cluster.on_node("kill", node)?;
+                run.cluster.on_node("start", node)?;
+            }
+            1 => end_sessions(run, node, "usename = 'shardman_node'")?,
+            2 => {
+                run.cluster.on_node("pause", node)?;
+                run.cluster.on_node("resume", node)?;
+                end_sessions(run, node, "usename = 'postgres'")?;
+            }
+            _ => kill_backend(run, node)?,
+        }
+    }
+    run.wait_for_progress(BETWEEN)
+}
+
+/// Has sessions that are at work end in the orderly way.
+fn end_sessions(run: &Run, node: u16, whose: &str) -> anyhow::Result<()> {
+    run.cluster.session(node)?.run(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE {whose} AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+           AND query NOT LIKE '%raft_rpc%'"
+    ))
+}
+
+/// SIGKILL for one session: the server restarts all of its processes.
+fn kill_backend(run: &Run, node: u16) -> anyhow::Result<()> {
+    let session = run.cluster.session(node)?;
+    let pid = session.rows(
+        "SELECT pid FROM pg_stat_activity
+         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+         ORDER BY state_change DESC LIMIT 1",
+    )?;
+    let pid = pid.into_iter().flatten().flatten().next().context("nobody is connected")?;
+    run.cluster.kill_process(pid.parse()?)
+}
