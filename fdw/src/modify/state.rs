@@ -299,10 +299,9 @@ impl ModifyState {
             result_formats: Rc::new([]),
             is_kept: true,
         };
-        self.slot.enter()?.wrote = true;
         let request =
             Request { statement: &statement, parameters: &self.wire, portal: "", max_rows: 0 };
-        let sent = self.slot.send(&request);
+        let sent = self.slot.send_write(&request);
         self.wire.clear();
         Ok(session::collect(&self.slot, sent?, &statement)?.affected() > 0)
     }

@@ -137,14 +137,18 @@ pub enum Errand {
 impl Slot {
     /// Runs a request as a whole transaction of that node. `None` if it is to
     /// run in another way: this session has not been found to be the right node
-    /// yet, or there are more rows to read than were asked for.
+    /// yet, or there are, or were once, more rows to read than are asked for.
     pub(crate) fn run_alone(
         self: &Rc<Slot>,
         request: &Request<'_>,
         errand: Errand,
     ) -> Result<Option<Reply>, Error> {
-        if self.lease()?.handshake.is_some() {
-            return Ok(None);
+        {
+            let session = self.lease()?;
+            let is_long = errand == Errand::Read && session.has_long_answer(request.statement);
+            if session.handshake.is_some() || is_long {
+                return Ok(None);
+            }
         }
         let properties = self.properties()?;
         // SAFETY: guarded; reads the current user.
@@ -186,7 +190,12 @@ impl Slot {
             // The user's cancel speaks before what it did over there.
             _ => check_for_interrupts(),
         }
-        Ok(outcome.map(Some)?.filter(|reply| errand == Errand::Write || !reply.suspended))
+        let reply = outcome?;
+        if errand == Errand::Read && reply.suspended {
+            self.lease()?.note_long_answer(request.statement);
+            return Ok(None);
+        }
+        Ok(Some(reply))
     }
 
     /// Waits for the answer. A cancel is passed on and the answer waited for,

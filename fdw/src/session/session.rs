@@ -1,6 +1,7 @@
 //! One connection with its remote transaction.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
@@ -94,6 +95,8 @@ pub struct Session {
     savepoints: Vec<(i32, Ticket)>,
     /// Commands have been appended that the next request's Sync will end.
     has_riders: bool,
+    /// SELECTs that had more rows than were asked for when they were sent alone.
+    long_answers: VecDeque<Rc<[u8]>>,
     statements: StatementCache,
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
@@ -131,6 +134,7 @@ impl Session {
             interrupted: false,
             savepoints: Vec::new(),
             has_riders: false,
+            long_answers: VecDeque::new(),
             statements: StatementCache::default(),
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
@@ -233,6 +237,18 @@ impl Session {
         // What an error kept from being sent.
         self.let_riders_off();
         if properties.is_empty() { Ok(()) } else { self.ride(properties) }
+    }
+
+    /// Whether it is known not to pay to send a SELECT alone.
+    pub fn has_long_answer(&self, statement: &Statement) -> bool {
+        self.long_answers.contains(&statement.sql)
+    }
+
+    /// Notes that it did not pay.
+    pub fn note_long_answer(&mut self, statement: &Statement) {
+        const NOTED: usize = 32;
+        self.long_answers.truncate(NOTED - 1);
+        self.long_answers.push_front(statement.sql.clone());
     }
 
     /// Appends a command that runs in front of the next request, whose Sync
