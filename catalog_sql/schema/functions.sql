@@ -40,6 +40,22 @@ CREATE FUNCTION shardman.resolve_in_doubt(gid text, decision text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resolve_in_doubt_wrapper';
 COMMENT ON FUNCTION shardman.resolve_in_doubt(text, text) IS 'finishes a transaction that is prepared on this node and whose coordinator is lost, by ''commit'' or ''abort''; refused if a node knows better; the other participants follow';
 
+CREATE FUNCTION shardman.broadcast_all_sql(statement text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'broadcast_all_sql_wrapper';
+COMMENT ON FUNCTION shardman.broadcast_all_sql(text) IS 'runs a statement on every node, as the user who asks and in the user''s transaction';
+
+CREATE FUNCTION shardman.broadcast_sql(statement text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'broadcast_sql_wrapper';
+COMMENT ON FUNCTION shardman.broadcast_sql(text) IS 'the same on every node but this one';
+
+CREATE FUNCTION shardman.broadcast_query(statement text, include_rgid boolean DEFAULT false) RETURNS SETOF record
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'broadcast_query_wrapper';
+COMMENT ON FUNCTION shardman.broadcast_query(text, boolean) IS 'runs a query on every node and returns all rows, by include_rgid with the node''s id first';
+
+CREATE FUNCTION shardman.query_rows(statement text) RETURNS SETOF text
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'query_rows_wrapper';
+COMMENT ON FUNCTION shardman.query_rows(text) IS 'internal: runs a statement as the user who asks and returns its rows as JSON arrays of texts';
+
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';

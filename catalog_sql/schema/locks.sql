@@ -81,14 +81,84 @@ CREATE FUNCTION shardman.all_lock_waits() RETURNS TABLE (
     AS 'MODULE_PATHNAME', 'all_lock_waits_wrapper';
 COMMENT ON FUNCTION shardman.all_lock_waits() IS 'internal: what shardman.lock_graph shows';
 
+CREATE FUNCTION shardman.local_transactions() RETURNS jsonb
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog
+    AS $$
+        WITH backend AS MATERIALIZED (
+            SELECT b.pid, b.coordinates, b.node_id, b.coordinator, b.started AS coordinator_started,
+                   a.usesysid, a.xact_start, a.state, a.backend_start, a.backend_xid
+            FROM shardman.backend_places() AS b JOIN pg_stat_get_activity(NULL) AS a ON a.pid = b.pid)
+        SELECT jsonb_build_object(
+            'coordinators', coalesce((
+                SELECT jsonb_agg(jsonb_build_object(
+                           'pid', b.pid, 'backend_started', (extract(epoch FROM b.backend_start) * 1000000)::bigint,
+                           'transaction', split_part(l.virtualtransaction, '/', 2), 'usename', pg_get_userbyid(b.usesysid),
+                           'started', b.xact_start, 'state', b.state, 'xid', b.backend_xid::text::bigint,
+                           'coordinates', b.coordinates))
+                FROM backend AS b JOIN pg_locks AS l ON l.pid = b.pid AND l.virtualxid = l.virtualtransaction
+                WHERE b.coordinates <> '{}'), '[]'),
+            'participants', coalesce((
+                SELECT jsonb_agg(jsonb_build_object(
+                           'node_id', b.node_id, 'coordinator', b.coordinator, 'coordinator_started', b.coordinator_started))
+                FROM backend AS b WHERE b.node_id IS NOT NULL), '[]'),
+            'prepared', coalesce((
+                SELECT jsonb_agg(gid) FROM pg_prepared_xacts
+                WHERE database = current_database() AND starts_with(gid, 'sc_')), '[]'))
+    $$;
+COMMENT ON FUNCTION shardman.local_transactions() IS 'internal: this node''s part of shardman.dist_transactions';
+
+CREATE FUNCTION shardman.local_transaction_counters() RETURNS jsonb
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'local_transaction_counters_wrapper';
+COMMENT ON FUNCTION shardman.local_transaction_counters() IS 'internal: this node''s row of shardman.transaction_counters';
+
+CREATE FUNCTION shardman.on_all_nodes(question text) RETURNS TABLE (node_id integer, answer jsonb)
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog
+    AS 'MODULE_PATHNAME', 'on_all_nodes_wrapper';
+COMMENT ON FUNCTION shardman.on_all_nodes(text) IS 'internal: asks every node for its transactions or counters';
+
 REVOKE ALL ON FUNCTION
     shardman.serve(integer, integer, bigint), shardman.backend_places(),
-    shardman.end_wait(integer, bigint, text), shardman.local_locks()
+    shardman.end_wait(integer, bigint, text), shardman.local_locks(), shardman.local_transactions(),
+    shardman.local_transaction_counters()
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    shardman.serve(integer, integer, bigint), shardman.end_wait(integer, bigint, text), shardman.local_locks()
+    shardman.serve(integer, integer, bigint), shardman.end_wait(integer, bigint, text), shardman.local_locks(),
+    shardman.local_transactions(), shardman.local_transaction_counters()
     TO shardman_node;
 
 CREATE VIEW shardman.lock_graph AS SELECT * FROM shardman.all_lock_waits();
 COMMENT ON VIEW shardman.lock_graph IS 'who waits for whom, on all nodes: waiter and blocker are transactions, named by node, process and local transaction of their coordinators; node_id, pid and holder say where the lock is and which processes wait for it and hold it';
-GRANT SELECT ON shardman.lock_graph TO PUBLIC;
+
+CREATE VIEW shardman.dist_transactions AS
+    WITH answer AS MATERIALIZED (SELECT * FROM shardman.on_all_nodes('transactions'))
+    SELECT pg_catalog.format('%s.%s.%s', a.node_id, c.pid, c.transaction) AS transaction,
+           a.node_id AS coordinator, c.pid, c.usename, c.started,
+           CASE WHEN g.gids IS NOT NULL THEN 'preparing' ELSE c.state END AS state,
+           p.participants, g.gids
+    FROM answer AS a
+         CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(a.answer->'coordinators') AS c(
+             pid integer, backend_started bigint, transaction bigint, usename name, started timestamptz, state text,
+             xid bigint, coordinates integer[])
+         CROSS JOIN LATERAL (
+             SELECT pg_catalog.array_agg(DISTINCT o.node_id ORDER BY o.node_id) AS participants
+             FROM answer AS o, pg_catalog.jsonb_to_recordset(o.answer->'participants') AS s(
+                 node_id integer, coordinator integer, coordinator_started bigint)
+             WHERE (s.node_id, s.coordinator, s.coordinator_started) = (a.node_id, c.pid, c.backend_started)
+               AND o.node_id % 256 = ANY (c.coordinates)) AS p
+         CROSS JOIN LATERAL (
+             SELECT pg_catalog.array_agg(t.gid ORDER BY t.gid) AS gids
+             FROM answer AS o, pg_catalog.jsonb_array_elements_text(o.answer->'prepared') AS t(gid)
+             WHERE pg_catalog.split_part(t.gid, '_', 2) = a.node_id::text
+               AND pg_catalog.split_part(t.gid, '_', 4)::numeric % 4294967296 = c.xid) AS g
+    -- A session keeps its place while it is in any transaction; those of other nodes say who is in one now.
+    WHERE p.participants IS NOT NULL OR g.gids IS NOT NULL;
+COMMENT ON VIEW shardman.dist_transactions IS 'running transactions that use other nodes, of all nodes: coordinator and its process, user, start, state, the nodes that take part, and what is prepared';
+
+CREATE VIEW shardman.transaction_counters AS
+    SELECT n.node_id, c.one_phase, c.two_phase, c.aborted, c.recovered, c.deadlocks
+    FROM shardman.on_all_nodes('counters') AS n
+         CROSS JOIN LATERAL pg_catalog.jsonb_to_record(n.answer) AS c(
+             one_phase bigint, two_phase bigint, aborted bigint, recovered bigint, deadlocks bigint);
+COMMENT ON VIEW shardman.transaction_counters IS 'how transactions over several nodes have ended, by coordinator, since its server started: in one phase, in two, rolled back; participants that recovery finished; transactions that failed there to end a deadlock between nodes';
+
+GRANT SELECT ON shardman.lock_graph, shardman.dist_transactions, shardman.transaction_counters TO PUBLIC;

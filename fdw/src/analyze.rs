@@ -63,7 +63,7 @@ fn query(
     };
     let request = Request { statement: &statement, parameters: &[], portal: "", max_rows: 0 };
     let ticket = slot.send(&request)?;
-    session::collect(slot, ticket, &statement.text())
+    session::collect(slot, ticket, &statement)
 }
 
 fn one_number(slot: &Rc<Slot>, sql: Vec<u8>) -> Result<f64, Error> {

@@ -2,6 +2,7 @@
 //! reached, and what a session there must say first. Values only; the cdylib
 //! implements it over the shard map, tests over a setting.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use cluster::{Credential, NodeId, TableId};
@@ -42,6 +43,17 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// How a transaction that used other nodes has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Committed by one other node alone.
+    OnePhase,
+    /// Committed in two phases.
+    TwoPhase,
+    /// Rolled back.
+    Aborted,
+}
+
 /// Implemented by the cdylib. Every method runs inside a transaction unless it
 /// says otherwise, and returns a refusal instead of raising.
 pub trait ClusterMap: Sync {
@@ -74,12 +86,17 @@ pub trait ClusterMap: Sync {
     }
 
     /// What rides in front of a statement so that it runs as the right user
-    /// with the right search path, as SQL commands without a trailing
-    /// semicolon. Sent when the text differs from what that session was last
-    /// told, and again after any error or transaction end.
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    /// with the right search path, one SQL command. Sent when the text differs
+    /// from what that session was last told, and again after any error or
+    /// transaction end.
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         let _ = node;
-        crate::session::default_opening_statements()
+        crate::session::default_opening_statement()
+    }
+
+    /// The `generation` of [`ClusterMap::endpoint`], asked for each statement.
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        self.endpoint(node).map(|endpoint| endpoint.generation)
     }
 
     /// The identifier of part `n` of the local transaction `xid`, which has
@@ -88,6 +105,10 @@ pub trait ClusterMap: Sync {
         let node = self.local_node().map_or(0, |n| n.0);
         format!("sc_{node}_{xid}_{n}")
     }
+
+    /// Takes note of a transaction's end. Called in COMMIT and ABORT: must not
+    /// raise.
+    fn note_end(&self, _how: Ended) {}
 
     /// Writes the decision row(s) into the local transaction, before the first
     /// PREPARE is sent. The seam for recovery; nothing by default.
@@ -101,6 +122,12 @@ static MAP: OnceLock<&'static dyn ClusterMap> = OnceLock::new();
 /// Tells the wrapper whom to ask; once, at load. Later calls are ignored.
 pub fn register(map: &'static dyn ClusterMap) {
     let _ = MAP.set(map);
+}
+
+pub(crate) fn note_end(how: Ended) {
+    if let Some(map) = map() {
+        map.note_end(how);
+    }
 }
 
 pub(crate) fn map() -> Option<&'static dyn ClusterMap> {

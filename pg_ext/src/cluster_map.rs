@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use cluster::sharding::{LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
 use cluster::{NodeId, TableId};
-use fdw::{ClusterMap, Endpoint, PreparedParticipant, Refusal};
+use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
-use crate::catalog::registry;
+use crate::catalog::{loaded_registry, registry};
+use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
@@ -33,6 +35,9 @@ fn reach_from_a_participant(node: NodeId) -> Refusal {
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
+        if let Some(node) = loaded_registry().and_then(|registry| registry.foreign_leaf(relid)) {
+            return Ok(Some(node));
+        }
         // SAFETY: syscache look-ups in a transaction; palloc'd names or null.
         let (schema, name) = unsafe {
             let namespace = pg_sys::get_rel_namespace(relid);
@@ -47,12 +52,25 @@ impl ClusterMap for Catalogs {
             let placement = registry.placement(table.group_id)?;
             placement.get(usize::from(leaf.partition.0)).copied()
         });
+        if let Some(node) = node {
+            registry.note_foreign_leaf(relid, node);
+        }
         Ok(node)
     }
 
     fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         Ok(registry.table_of(parent).map(|table| table.group_id))
+    }
+
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        if let Some(known) = registry.generation(node) {
+            return Ok(known);
+        }
+        let generation = self.endpoint(node)?.generation;
+        registry.note_generation(node, generation);
+        Ok(generation)
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
@@ -86,9 +104,13 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         deadlock::coordinate(node);
-        fdw::session::default_opening_statements()
+        fdw::session::default_opening_statement()
+    }
+
+    fn note_end(&self, how: Ended) {
+        counters::note_end(how);
     }
 
     fn gid(&self, xid: u64, number: u32, participants: &[Option<NodeId>]) -> String {

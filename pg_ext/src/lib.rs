@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 mod catalog;
 mod cluster_map;
 mod compat;
+mod counters;
 mod ddl;
 mod deadlock;
 mod hooks;

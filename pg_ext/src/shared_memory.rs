@@ -1,17 +1,21 @@
-//! Our part of PostgreSQL's shared memory: one place for each backend.
+//! Our part of PostgreSQL's shared memory: counters, and a place for each
+//! backend.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 
 use crate::compat;
+use crate::counters::Counters;
 use crate::deadlock::Place;
 
 /// The hooks that were there before us.
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
+static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -39,6 +43,13 @@ pub fn places() -> &'static [Place] {
     unsafe { std::slice::from_raw_parts(first, COUNT.load(Ordering::Relaxed)) }
 }
 
+/// This node's counters; `None` before the server has started up.
+pub fn counters() -> Option<&'static Counters> {
+    // SAFETY: null, or what `startup` put there: zeroed atomics, in memory that
+    // outlives the process.
+    unsafe { COUNTERS.load(Ordering::Relaxed).as_ref() }
+}
+
 /// This backend's place; `None` in processes that run no transactions.
 pub fn my_place() -> Option<&'static Place> {
     // SAFETY: MyProc is null or this process's PGPROC.
@@ -60,7 +71,11 @@ unsafe extern "C-unwind" fn request() {
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
         }
-        pg_sys::RequestAddinShmemSpace(count() * size_of::<Place>());
+        // Each structure begins at a multiple of a cache line.
+        let rounding = 2 * 128;
+        pg_sys::RequestAddinShmemSpace(
+            count() * size_of::<Place>() + size_of::<Counters>() + rounding,
+        );
     }
 }
 
@@ -71,13 +86,22 @@ unsafe extern "C-unwind" fn startup() {
         if let Some(previous) = PREVIOUS_STARTUP {
             previous();
         }
-        let size = count() * size_of::<Place>();
-        let mut found = false;
-        let first = pg_sys::ShmemInitStruct(c"shardman backends".as_ptr(), size, &mut found);
+        PLACES.store(zeroed(c"shardman backends", count() * size_of::<Place>()), Ordering::Relaxed);
+        COUNTERS.store(zeroed(c"shardman counters", size_of::<Counters>()), Ordering::Relaxed);
+        COUNT.store(count(), Ordering::Relaxed);
+    }
+}
+
+/// SAFETY: called while the postmaster sets shared memory up; all zeroes is a
+/// valid `T`.
+unsafe fn zeroed<T>(name: &CStr, size: usize) -> *mut T {
+    let mut found = false;
+    // SAFETY: the caller's; the memory is `size` long.
+    unsafe {
+        let first = pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found);
         if !found {
             std::ptr::write_bytes(first.cast::<u8>(), 0, size);
         }
-        COUNT.store(count(), Ordering::Relaxed);
-        PLACES.store(first.cast(), Ordering::Relaxed);
+        first.cast()
     }
 }

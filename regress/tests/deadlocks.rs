@@ -163,6 +163,9 @@ fn two_transactions_on_two_nodes() -> anyhow::Result<()> {
 fn three_transactions_on_three_nodes() -> anyhow::Result<()> {
     let stage = Stage::new(3, &[])?;
     let clients = [stage.begin(1)?, stage.begin(2)?, stage.begin(3)?];
+    let watcher = stage.cluster.session(1)?;
+    let deadlocks = "SELECT sum(deadlocks) FROM shardman.transaction_counters";
+    let before = watcher.integer(deadlocks)?;
     // Nobody's rows are at home.
     for (client, node) in clients.iter().zip([2, 3, 1]) {
         client.session.run(&stage.update(node))?;
@@ -172,7 +175,9 @@ fn three_transactions_on_three_nodes() -> anyhow::Result<()> {
         (&clients[0], stage.update(3)),
         (&clients[1], stage.update(1)),
     ];
-    stage.assert_one_falls(&steps, 0)
+    stage.assert_one_falls(&steps, 0)?;
+    assert_eq!(watcher.integer(deadlocks)?, before + 1);
+    Ok(())
 }
 
 #[test]

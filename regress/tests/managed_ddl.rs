@@ -310,3 +310,61 @@ fn other_ddl_reaches_every_node_only_when_asked_to() -> anyhow::Result<()> {
     assert_eq!(exist("made")?, [0, 0, 0]);
     Ok(())
 }
+
+#[test]
+fn a_broadcast_runs_on_every_node_as_the_user_who_asks() -> anyhow::Result<()> {
+    let stage = Stage::set()?;
+    let node = &stage.nodes[1];
+    node.run("SELECT shardman.broadcast_all_sql('CREATE TABLE note (who name, id integer); GRANT ALL ON note TO PUBLIC')")?;
+    node.run("BEGIN; SELECT shardman.broadcast_all_sql('INSERT INTO note VALUES (current_user, 0)'); ROLLBACK")?;
+    node.run("SET ROLE owner; SELECT shardman.broadcast_sql('INSERT INTO note VALUES (current_user, 1)'); RESET ROLE")?;
+    let counts = stage
+        .nodes
+        .iter()
+        .map(|node| node.integer("SELECT count(*) FROM note WHERE who = 'owner'"));
+    assert_eq!(counts.collect::<Result<Vec<_>, _>>()?, [1, 0, 1]);
+
+    let rows = node.rows(
+        "SELECT * FROM shardman.broadcast_query('SELECT who, id + shardman.my_id(), NULL FROM note', true)
+             AS t(node integer, who name, id integer, nothing text)",
+    )?;
+    let text = |s: &str| Some(s.to_owned());
+    assert_eq!(
+        rows,
+        [[text("1"), text("owner"), text("2"), None], [text("3"), text("owner"), text("4"), None],]
+    );
+    let error =
+        node.failure("SELECT * FROM shardman.broadcast_query('SELECT 1, 2') AS t(a integer)")?;
+    assert_eq!(error.code().code(), "42804", "{error:?}");
+
+    for inner in [
+        "SELECT shardman.broadcast_all_sql(''SELECT 1'')",
+        "SELECT * FROM shardman.broadcast_query(''SELECT 1'') AS t(a integer)",
+    ] {
+        for function in ["broadcast_all_sql", "broadcast_sql"] {
+            let error = node.failure(&format!("SELECT shardman.{function}('{inner}')"))?;
+            assert_eq!(error.message(), "Command execution must be initiated by coordinator");
+            assert_eq!(error.code().code(), "55000", "{error:?}");
+        }
+    }
+    let error =
+        node.failure("SELECT shardman.broadcast_all_sql('ALTER TABLE t ADD COLUMN x integer')")?;
+    assert_eq!(error.code().code(), "0A000", "{error:?}");
+    // No more rights over there than in a session of that node.
+    node.run("SET ROLE reader")?;
+    for sql in [
+        "SELECT count(*) FROM shardman_data.shard_1_t_0",
+        "SELECT rolpassword FROM pg_authid",
+        "DELETE FROM t",
+    ] {
+        for function in ["broadcast_all_sql", "broadcast_sql"] {
+            let error = node.failure(&format!("SELECT shardman.{function}('{sql}')"))?;
+            assert!(["42501", "42P01"].contains(&error.code().code()), "{sql}: {error:?}");
+        }
+        let error =
+            node.failure(&format!("SELECT * FROM shardman.broadcast_query('{sql}') AS t(a text)"))?;
+        assert!(["42501", "42P01"].contains(&error.code().code()), "{sql}: {error:?}");
+    }
+    stage.agree()?;
+    Ok(())
+}

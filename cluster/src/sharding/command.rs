@@ -38,8 +38,15 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
-    /// Run a user's statement.
+    /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),
+    /// Run whatever a user has broadcast.
+    Run {
+        /// One or more statements.
+        statement: String,
+        /// Settings that change what the text means, by name.
+        settings: Vec<(String, String)>,
+    },
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub unsafe fn begin(
             varnos.push((*(*node).resultRelInfo).ri_RangeTableIndex);
         }
         varnos.retain(|v| *v != 0);
-        let returning = looked_at(&looks, &varnos, &all, after_row && !plan.is_null());
+        let returning = looked_at(&looks, &varnos, &all, after_row);
         let index = if (*info).ri_RangeTableIndex != 0 {
             (*info).ri_RangeTableIndex
         } else {
@@ -68,14 +68,16 @@ pub unsafe fn begin(
             pg_sys::list_nth((*estate).es_range_table, index as i32 - 1)
         };
         let zero: pg_sys::RangeTblEntry = std::mem::zeroed();
-        // A statement trigger of COPY runs before EndForeignInsert.
+        // A statement trigger of COPY runs before EndForeignInsert. A BEFORE
+        // trigger of the parent runs with its leaf, and may leave rows out.
         let root_triggers = (*root).ri_TrigDesc.as_ref();
         let is_plain_copy = plan.is_null()
             && !after_row
             && !before_row
             && (*info).ri_WithCheckOptions.is_null()
             && (*node).mt_transition_capture.is_null()
-            && !root_triggers.is_some_and(|t| t.trig_insert_after_statement);
+            && !root_triggers
+                .is_some_and(|t| t.trig_insert_after_statement || t.trig_insert_before_row);
         let has_triggers = !(*info).ri_TrigDesc.is_null() || !(*root).ri_TrigDesc.is_null();
         let is_plain = !plan.is_null() && !has_triggers && (*info).ri_WithCheckOptions.is_null();
         let is_sole_row = is_plain && inserts_one_row(plan);

@@ -51,7 +51,8 @@ mod raw {
 }
 
 /// Whether the new row belongs to another partition than the old one. Only of
-/// a partition that is updated through a parent: otherwise the row is refused.
+/// a partition that is updated through a parent: otherwise the row is refused
+/// over there. Refused here if that would leave out a trigger.
 ///
 /// # Safety
 /// The executor's pointers; `slot` holds the whole new row.
@@ -59,16 +60,30 @@ pub unsafe fn belongs_elsewhere(
     state: &ModifyState,
     info: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
+) -> Result<bool, Error> {
     let node = state.node;
     // SAFETY: per the contract; guarded calls.
     unsafe {
-        state.operation == pg_sys::CmdType::CMD_UPDATE
-            && !node.is_null()
-            && (*node).rootResultRelInfo != info
-            && (*(*(*info).ri_RelationDesc).rd_rel).relispartition
-            && !has_row_triggers((*info).ri_TrigDesc)
-            && !pg_sys::ExecPartitionCheck(info, slot, (*node).ps.state, false)
+        if state.operation != pg_sys::CmdType::CMD_UPDATE
+            || node.is_null()
+            || (*node).rootResultRelInfo == info
+            || !(*(*(*info).ri_RelationDesc).rd_rel).relispartition
+            || has_row_triggers((*info).ri_TrigDesc)
+            || pg_sys::ExecPartitionCheck(info, slot, (*node).ps.state, false)
+        {
+            return Ok(false);
+        }
+        // It is declared there and would run, first of all, on that node.
+        let of_parent = (*(*node).rootResultRelInfo).ri_TrigDesc;
+        if of_parent.as_ref().is_some_and(|t| t.trig_update_before_row) {
+            return Err(Refusal::not_supported(
+                "cannot move a row off another node: its table has BEFORE UPDATE triggers",
+            )
+            .with_detail("The triggers run where the row is, and only if the row stays there.")
+            .with_hint("Delete the row with RETURNING and insert it: WITH moved AS (DELETE … RETURNING …) INSERT INTO … SELECT … FROM moved.")
+            .into());
+        }
+        Ok(true)
     }
 }
 

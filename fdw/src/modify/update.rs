@@ -74,7 +74,7 @@ pub unsafe fn one(
         let state = ModifyState::of(info).ok_or_else(|| {
             Error::from(Refusal::internal("a foreign modification was not begun"))
         })?;
-        if belongs_elsewhere(state, info, slot) {
+        if belongs_elsewhere(state, info, slot)? {
             let was_there = state.take_away(plan_slot)?;
             return Ok(if was_there { Done::TakenAway } else { Done::Row(null_mut()) });
         }

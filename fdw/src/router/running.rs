@@ -14,7 +14,7 @@ use super::plan::{is_local, leaf_of};
 use crate::backend::{attributes, cells};
 use crate::error::{Error, Refusal};
 use crate::scan::{Effects, Evaluated, ScanState};
-use crate::session::{self, Statement};
+use crate::session::{self, Errand, Statement};
 use crate::types::{ParameterWriter, RowReader};
 
 /// What the plain-old frame does next.
@@ -315,7 +315,12 @@ impl Running {
             let writes = (*whole).commandType != pg_sys::CmdType::CMD_SELECT;
             if !*is_started {
                 *is_started = true;
-                scan.start(writes && session::is_whole_transaction(estate))?;
+                let errand = if writes {
+                    session::is_whole_transaction(estate).then_some(Errand::Write)
+                } else {
+                    session::reads_alone(estate).then_some(Errand::Read)
+                };
+                scan.start(errand)?;
             }
             let slot = (*node).scan.ss.ss_ScanTupleSlot;
             scan.fill(slot)?;

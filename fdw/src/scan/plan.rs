@@ -74,7 +74,7 @@ unsafe fn plan(
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
         let wanted = wanted_columns(rel, local, &attributes);
         let rte = rte_of(root, (*rel).relid);
-        let mut parameters = Parameters::new();
+        let mut parameters = Parameters::of_plan(root);
         let mut sql = select_statement(
             &Select {
                 placement: info.placement,

@@ -4,7 +4,9 @@
 //! for: no outcome of their COMMIT changes anything here, and the next request
 //! to that session queues up behind it. A single writer without local writes
 //! commits in one phase; otherwise all writers PREPARE in parallel. The local
-//! commit record decides. COMMIT: the second phase, bounded, failures only warned of.
+//! commit record decides. COMMIT: the second phase, bounded, failures only warned of;
+//! with it the COMMITs of nodes where rows were locked and nothing written, so that
+//! the locks outlast what they protect.
 //! ABORT: cancel, roll back, discard what does not answer.
 #![allow(unsafe_code)]
 
@@ -19,7 +21,7 @@ use super::session::Ending;
 use super::slot::Slot;
 use super::subtransaction::quiesce;
 use crate::backend::quote_literal;
-use crate::cluster_map::{self, PreparedParticipant};
+use crate::cluster_map::{self, Ended, PreparedParticipant};
 use crate::error::{Error, Report, SqlState, emit};
 
 /// The one participant's COMMIT: past this its outcome is unknown.
@@ -35,7 +37,7 @@ const ABORT_GRACE: Duration = Duration::from_millis(50);
 pub fn before_commit() -> Result<(), Error> {
     // SAFETY: the backend's own variable on its main thread.
     let isolation = unsafe { pg_sys::XactIsoLevel } as u32;
-    let (mut writers, mut readers) = (Vec::new(), Vec::new());
+    let (mut writers, mut lockers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for slot in participants() {
         let mut session = slot.lease()?;
         session.check_usable()?;
@@ -44,6 +46,9 @@ pub fn before_commit() -> Result<(), Error> {
             writers.push(slot);
         } else if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_unheard() {
             session.commit_unheard()?;
+        } else if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_late() {
+            drop(session);
+            lockers.push(slot);
         } else {
             drop(session);
             readers.push(slot);
@@ -51,6 +56,16 @@ pub fn before_commit() -> Result<(), Error> {
     }
     // SAFETY: guarded; reads the backend's transaction state.
     let wrote_here = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
+    if writers.is_empty() && !wrote_here {
+        readers.append(&mut lockers);
+    }
+    for slot in lockers {
+        let mut session = slot.lease()?;
+        // Ended from over there, it has lost its locks.
+        session.connection.check_alive();
+        session.check_usable()?;
+        session.ending = Ending::Late;
+    }
     let reader_commits = send_to_all(&readers, |_| "COMMIT".to_string())?;
     if isolation == pg_sys::XACT_SERIALIZABLE {
         // A reader's COMMIT may still fail there, and nothing is decided yet.
@@ -88,7 +103,7 @@ fn send_to_all(slots: &[Rc<Slot>], sql: impl Fn(usize) -> String) -> Result<Sent
 
 fn finish_readers(sent: Sent) -> Result<(), Error> {
     for (slot, ticket, sql) in sent {
-        let tag = collect(&slot, ticket, &sql)?.tag;
+        let tag = collect(&slot, ticket, sql.as_str())?.tag;
         let mut session = slot.lease()?;
         if tag.as_deref() != Some("COMMIT") {
             return Err(not_ended(&session.name, &sql));
@@ -126,6 +141,7 @@ fn commit_in_one_phase(slot: &Rc<Slot>) -> Result<(), Error> {
     if reply.tag.as_deref() != Some("COMMIT") {
         return Err(not_ended(&session.name, sql));
     }
+    cluster_map::note_end(Ended::OnePhase);
     session.forget_transaction();
     Ok(())
 }
@@ -164,7 +180,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
         sent.push((ticket, sql));
     }
     for ((slot, (ticket, sql)), participant) in writers.iter().zip(sent).zip(&prepared) {
-        let outcome = collect(slot, ticket, &sql);
+        let outcome = collect(slot, ticket, sql.as_str());
         let mut session = slot.lease()?;
         match outcome {
             Ok(reply) if reply.tag.as_deref() == Some("PREPARE TRANSACTION") => {
@@ -185,7 +201,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn not_ended(node: &str, sql: &str) -> Error {
+fn not_ended(node: &str, sql: &str) -> Error {
     let command = sql.split_whitespace().next().unwrap_or(sql);
     crate::error::Refusal::new(
         SqlState::parse("40000").unwrap_or(SqlState::INTERNAL),
@@ -197,8 +213,16 @@ pub(super) fn not_ended(node: &str, sql: &str) -> Error {
 /// COMMIT. Must not raise; the local commit has been decided.
 pub fn after_commit() -> Result<(), Error> {
     let mut sent = Vec::new();
+    let mut late = Vec::new();
     for slot in participants() {
         let mut session = slot.lease()?;
+        if session.ending == Ending::Late {
+            match session.simple("COMMIT") {
+                Ok(ticket) => late.push((slot.clone(), ticket)),
+                Err(_) => session.discard(),
+            }
+            continue;
+        }
         let Ending::Prepared(gid) = session.ending.clone() else {
             // Begun after PRE_COMMIT: too late to take part.
             session.discard();
@@ -217,6 +241,9 @@ pub fn after_commit() -> Result<(), Error> {
         }
     }
     let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
+    if !sent.is_empty() {
+        cluster_map::note_end(Ended::TwoPhase);
+    }
     for (slot, ticket, sql, gid) in sent {
         let outcome = collect_until(&slot, ticket, &sql, deadline);
         let mut session = slot.lease()?;
@@ -228,6 +255,15 @@ pub fn after_commit() -> Result<(), Error> {
             Err(e) => left_in_doubt(&session.name, &gid, e),
         }
         if session.connection.lost().is_some() {
+            session.discard();
+        }
+    }
+    for (slot, ticket) in late {
+        // Nothing was written there; if the session is lost, so are its locks.
+        let is_over = collect_until(&slot, ticket, "COMMIT", deadline).is_ok();
+        let mut session = slot.lease()?;
+        session.forget_transaction();
+        if !is_over {
             session.discard();
         }
     }
@@ -252,14 +288,18 @@ pub fn after_abort() -> Result<(), Error> {
     let mut sent = Vec::new();
     // All sessions together: the first one's grace is the others' too.
     let patience = Instant::now() + ABORT_GRACE;
-    for slot in participants() {
-        quiesce(&slot, patience)?;
+    let participants = participants();
+    if !participants.is_empty() {
+        cluster_map::note_end(Ended::Aborted);
+    }
+    for slot in participants {
+        quiesce(&slot, patience, None)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
         // A PREPARE whose answer was not waited for has been answered by now,
         // unless the session is lost.
         let sql = match session.ending.clone() {
-            Ending::None => "ROLLBACK".to_string(),
+            Ending::None | Ending::Late => "ROLLBACK".to_string(),
             Ending::Prepared(gid) => format!("ROLLBACK PREPARED {}", quote_literal(&gid)),
             // Prepared or rolled back: the first command is right for the one,
             // the second for the other, and the wrong one is harmless.

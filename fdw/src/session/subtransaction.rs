@@ -10,7 +10,7 @@ use super::exchange::collect_until;
 use super::registry::participants;
 use super::slot::Slot;
 use crate::error::Error;
-use crate::transport::{Interrupts, request_cancel};
+use crate::transport::{Interrupts, Ticket, request_cancel};
 
 /// How long a session that may only be sending rows gets to finish.
 const GRACE: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ pub fn before_release() -> Result<(), Error> {
         let mut session = slot.lease()?;
         if session.depth >= level {
             session.check_usable()?;
-            session.simple_detached(&format!("RELEASE SAVEPOINT s{level}"))?;
+            session.ride(&format!("RELEASE SAVEPOINT s{level}"))?;
             session.depth = level - 1;
         }
     }
@@ -43,10 +43,14 @@ pub fn after_abort() -> Result<(), Error> {
     let mut sent = Vec::new();
     let patience = Instant::now() + GRACE;
     for slot in participants() {
-        if slot.lease()?.depth < level {
-            continue;
-        }
-        quiesce(&slot, patience)?;
+        let savepoint = {
+            let session = slot.lease()?;
+            if session.depth < level {
+                continue;
+            }
+            session.savepoint(level)
+        };
+        quiesce(&slot, patience, savepoint)?;
         let mut session = slot.lease()?;
         session.depth = level - 1;
         session.told = None;
@@ -74,8 +78,10 @@ pub fn after_abort() -> Result<(), Error> {
 
 /// Waits, bounded and deaf to interrupts, until a session owes no reply;
 /// cancels what it runs if a wait for it was interrupted or patience is over.
-/// A session that still does not answer is given up.
-pub fn quiesce(slot: &Rc<Slot>, patience: Instant) -> Result<(), Error> {
+/// A session that still does not answer is given up. Requests before `outer`
+/// are not to be cancelled: they have as long as a rollback has, and patience
+/// starts anew after them.
+pub fn quiesce(slot: &Rc<Slot>, patience: Instant, outer: Option<Ticket>) -> Result<(), Error> {
     let mut session = slot.lease()?;
     if !session.connection.is_busy() || session.connection.lost().is_some() {
         return Ok(());
@@ -83,6 +89,15 @@ pub fn quiesce(slot: &Rc<Slot>, patience: Instant) -> Result<(), Error> {
     let interrupted = std::mem::take(&mut session.interrupted);
     let patience = if interrupted { Instant::now() } else { patience };
     let connection = &mut session.connection;
+    let mut patience = patience;
+    if let Some(outer) = outer
+        && !interrupted
+    {
+        let deadline = Instant::now() + ROLLBACK_TIMEOUT;
+        // Its failure shows in the next wait.
+        let _ = connection.wait_for_all_before(outer, Some(deadline), Interrupts::Ignore);
+        patience = patience.max(Instant::now() + GRACE);
+    }
     if connection.wait_idle(Some(patience), Interrupts::Ignore).is_ok() {
         return Ok(());
     }

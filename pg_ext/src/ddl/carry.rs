@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 
 use super::align::align;
 use super::aside::Aside;
+use super::broadcast::is_broadcasting;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
 use super::step::{Finish, Step};
@@ -72,10 +73,13 @@ unsafe fn carry(
     table: Option<pg_sys::Oid>,
     tag: &str,
 ) -> Result<Step, Report> {
-    if is_node_session() {
+    if is_broadcasting() && table.is_none() {
+        return Ok(Step::Pass);
+    }
+    if is_node_session() || is_broadcasting() {
         return Err(Report::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot run {tag} inside a statement that another node sent"),
+            format!("cannot run {tag} on a sharded table inside a statement that runs on another node or in a broadcast"),
         )
         .detail("It would have to reach every node from here.")
         .hint("Run it from the session that the client is connected to."));

@@ -9,6 +9,7 @@ mod align;
 mod alter_table;
 mod aside;
 mod before;
+mod broadcast;
 mod carry;
 mod create_index;
 mod create_table;

@@ -6,7 +6,7 @@ use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
-use super::{OwnWork, attach, carry, create_from_definition, create_index, drop};
+use super::{OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop};
 use crate::catalog::note_table_id;
 use crate::report::Report;
 
@@ -15,7 +15,10 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
     // SAFETY: a snapshot for the queries that follow; popped at the end, or by
     // the transaction's abort.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    lock_ddl_here()?;
+    // A broadcast holds nothing up; DDL inside of it sees to itself.
+    if !matches!(command, NodeCommand::Run { .. }) {
+        lock_ddl_here()?;
+    }
     let done = match command {
         NodeCommand::LockDdl => Ok(()),
         NodeCommand::NoteTableId { last } => note_table_id(last),
@@ -29,6 +32,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
             create_index::apply(&schema, &table, is_unique, &statement)
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
+        NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
     };
     // SAFETY: the one pushed above.

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A node that did not answer is left out for this time: its transactions wait
 /// for it anyway, and the others' deadlocks are not to.
 const ABSENCE: Duration = Duration::from_secs(5);
-const QUESTION: &str = "SELECT shardman.local_locks()::pg_catalog.text";
+/// What the detector asks.
+const LOCKS: &str = "SELECT shardman.local_locks()::pg_catalog.text";
 
 /// Sessions with the other nodes, kept from round to round.
 #[derive(Default)]
@@ -28,7 +29,16 @@ pub struct Observers {
     absent: HashMap<NodeId, Instant>,
 }
 
-/// What came of a round.
+/// What came of a question.
+#[derive(Default)]
+pub struct Answers {
+    /// Of each node that answered, ours too.
+    pub answers: Vec<(NodeId, String)>,
+    /// Nodes that did not, and why.
+    pub troubles: Vec<String>,
+}
+
+/// What came of a look at all locks.
 #[derive(Default)]
 pub struct Round {
     /// One report of each node that answered, ours too.
@@ -53,33 +63,40 @@ impl Observers {
         }
     }
 
-    /// Asks all nodes at the same time. Must run in a transaction with a
-    /// snapshot, a new one for each round.
+    /// All nodes' lock waits. Must run in a transaction with a snapshot, a new
+    /// one for each round.
     pub fn look(&mut self) -> Result<Round, Report> {
-        let mut round = Round::default();
-        let Some(identity) = my_identity_if_any()? else { return Ok(round) };
+        let Answers { answers, troubles } = self.ask_all(LOCKS)?;
+        let reports = answers.iter().map(|(_, text)| read(text)).collect::<Result<_, _>>()?;
+        Ok(Round { reports, troubles })
+    }
+
+    /// Asks all nodes at the same time for the one value of a query. Must run
+    /// in a transaction with a snapshot.
+    pub fn ask_all(&mut self, question: &str) -> Result<Answers, Report> {
+        let mut all = Answers::default();
+        let Some(identity) = my_identity_if_any()? else { return Ok(all) };
         let registry = registry()?;
         let mut asked = Vec::new();
         for member in registry.members().iter().filter(|member| member.id != identity.node_id) {
             if self.is_absent(member.id) {
                 continue;
             }
-            match self.ask(member) {
+            match self.session(member).and_then(|session| session.send(question)) {
                 Ok(ticket) => asked.push((member, ticket)),
-                Err(report) => round.troubles.push(self.note_absence(member, report)),
+                Err(report) => all.troubles.push(self.note_absence(member, report)),
             }
         }
         let deadline = Instant::now() + PATIENCE;
-        let own = Spi::get_one::<String>(QUESTION)?.unwrap_or_default();
-        round.reports.push(read(&own)?);
+        let own = Spi::get_one::<String>(question)?.unwrap_or_default();
+        all.answers.push((identity.node_id, own));
         for (member, ticket) in asked {
-            let answer = self.answer(member, ticket, deadline).and_then(|text| read(&text));
-            match answer {
-                Ok(report) => round.reports.push(report),
-                Err(report) => round.troubles.push(self.note_absence(member, report)),
+            match self.answer(member, ticket, question, deadline) {
+                Ok(text) => all.answers.push((member.id, text)),
+                Err(report) => all.troubles.push(self.note_absence(member, report)),
             }
         }
-        Ok(round)
+        Ok(all)
     }
 
     /// Ends the wait of a deadlock's victim, on whatever node it is. False if
@@ -109,24 +126,21 @@ impl Observers {
         }
     }
 
-    fn ask(&mut self, member: &Member) -> Result<u64, Report> {
-        self.session(member)?.send(QUESTION)
-    }
-
     fn answer(
         &mut self,
         member: &Member,
         ticket: u64,
+        question: &str,
         deadline: Instant,
     ) -> Result<String, Report> {
-        let rows = self.session(member)?.receive(ticket, QUESTION, deadline)?;
+        let rows = self.session(member)?.receive(ticket, question, deadline)?;
         Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
     }
 
     fn note_absence(&mut self, member: &Member, report: Report) -> String {
         self.sessions.remove(&member.id);
         self.absent.insert(member.id, Instant::now());
-        format!("could not see the locks of node {}: {}", member.id, report.message)
+        format!("could not look at node {}: {}", member.id, report.message)
     }
 }
 

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::round::Observers;
 use super::{place, victim};
 use crate::compat;
-use crate::report::OrRaise;
+use crate::report::{OrRaise, Report};
 use crate::shared_memory::places;
 
 /// Notes for whom this session works. Only the other end of a node session may
@@ -62,6 +62,29 @@ fn backend_places() -> TableIterator<
 #[pg_extern(sql = false)]
 fn end_wait(pid: i32, since: i64, detail: &str) -> bool {
     victim::end_wait(pid, since, detail)
+}
+
+/// What each node answers to a question about it; nodes that cannot be reached
+/// are left out with a WARNING. The questions are fixed: everyone may ask.
+#[pg_extern(sql = false)]
+fn on_all_nodes(
+    question: &str,
+) -> TableIterator<'static, (name!(node_id, i32), name!(answer, pgrx::JsonB))> {
+    let query = match question {
+        "counters" => "SELECT shardman.local_transaction_counters()::pg_catalog.text",
+        "transactions" => "SELECT shardman.local_transactions()::pg_catalog.text",
+        _ => {
+            let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
+            Report::new(code, format!("unrecognized question \"{question}\"")).raise()
+        }
+    };
+    let all = Observers::default().ask_all(query).or_raise();
+    all.troubles.iter().for_each(|trouble| warning!("{trouble}"));
+    let answers = all.answers.into_iter().map(|(node, text)| {
+        let answer = serde_json::from_str(&text).unwrap_or_default();
+        (node.0 as i32, pgrx::JsonB(answer))
+    });
+    TableIterator::new(answers)
 }
 
 type Edge = (

@@ -17,6 +17,7 @@ use pgrx::prelude::*;
 
 use super::place::{LONGEST_DETAIL, cut};
 use crate::compat;
+use crate::counters::note_deadlock;
 use crate::shared_memory::{my_place, places};
 
 /// No verdict.
@@ -142,6 +143,7 @@ unsafe extern "C-unwind" fn on_error(_argument: *mut c_void) {
         }
         let mut detail = [0u8; LONGEST_DETAIL + 1];
         if take_verdict(&mut detail) {
+            note_deadlock();
             raw::errcode(DEADLOCK);
             raw::errmsg(c"deadlock detected".as_ptr());
             let detail = CStr::from_bytes_until_nul(&detail).unwrap_or_default();

@@ -13,6 +13,7 @@ mod analyze;
 mod copy;
 mod drop_guard;
 mod partial_state;
+mod partitionwise;
 mod planner;
 mod truncate;
 mod utility;
@@ -21,6 +22,7 @@ mod utility;
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    partitionwise::init();
     planner::install();
     utility::install();
 }

@@ -10,6 +10,7 @@ use super::local::outcome_here;
 use super::nodes::{Prepared, Sessions, is_absence};
 use super::orphans;
 use crate::catalog::{Member, registry};
+use crate::counters::note_recovered;
 use crate::membership::my_identity_if_any;
 use crate::report::Report;
 
@@ -74,7 +75,10 @@ impl Pass<'_> {
         let members = self.members;
         let Some(member) = members.iter().find(|member| member.id == found.node) else { return };
         match self.sessions.finish(member, &found.gid, verb) {
-            Ok(()) => self.tally.finished += 1,
+            Ok(()) => {
+                self.tally.finished += 1;
+                note_recovered();
+            }
             Err(report) => self.tally.troubles.push(format!(
                 "could not finish transaction \"{}\" on node {}: {}",
                 found.gid, found.node, report.message

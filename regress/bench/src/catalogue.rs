@@ -1,12 +1,11 @@
-//! The workloads of issue 3, section "Fast".
+//! The workloads of issue 3, section "Fast", and of issue 4, "Numbers to show".
 
 use crate::keys::Keys;
+use crate::system::Kind;
 use crate::workload::{Target, Work, Workload};
 
 const LOCAL: &[u16] = &[1];
 const REMOTE: &[u16] = &[2, 3];
-/// Transactions of several statements stay on this one.
-const ONE_REMOTE: &[u16] = &[2];
 
 /// All workloads: those that only read first, so that they find the tables as
 /// they were loaded.
@@ -22,7 +21,7 @@ fn queries() -> Vec<Workload> {
     let query = |name: &str, description, bound, sql: &str| Workload {
         name: name.to_owned(),
         description,
-        target: Some(Target::AtMost(bound)),
+        targets: vec![(Kind::Stock, Target::AtMost(bound))],
         work: Work::Query { sql: sql.to_owned(), cleanup: None },
     };
     vec![
@@ -49,7 +48,7 @@ fn queries() -> Vec<Workload> {
         Workload {
             name: "insert_10k".to_owned(),
             description: "INSERT of 10k rows in one statement, from a local table",
-            target: Some(Target::AtMost(0.5)),
+            targets: vec![(Kind::Stock, Target::AtMost(0.5))],
             work: Work::Query {
                 sql: "INSERT INTO intake SELECT * FROM source".to_owned(),
                 cleanup: Some("TRUNCATE intake"),
@@ -58,7 +57,7 @@ fn queries() -> Vec<Workload> {
         Workload {
             name: "copy".to_owned(),
             description: "COPY of 2M rows from the client",
-            target: Some(Target::AtMost(0.05)),
+            targets: vec![(Kind::Stock, Target::AtMost(0.05))],
             work: Work::Copy,
         },
     ]
@@ -66,12 +65,19 @@ fn queries() -> Vec<Workload> {
 
 fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
     let suffix = if clients == 1 { "_1" } else { "" };
-    let workload = |name: &str, description, bound: f64, script: String| Workload {
+    let measured = |name: &str, description, asked: &[(Kind, f64)], script: String| Workload {
         name: format!("{name}{suffix}"),
         description,
-        // Issue 3 sets its targets for 8 clients.
-        target: (clients == 8).then_some(Target::AtLeast(bound)),
+        // The issues set their targets for 8 clients.
+        targets: asked
+            .iter()
+            .filter(|_| clients == 8)
+            .map(|(other, bound)| (*other, Target::AtLeast(*bound)))
+            .collect(),
         work: Work::Pgbench { script, clients },
+    };
+    let workload = |name: &str, description, bound: f64, script: String| {
+        measured(name, description, &[(Kind::Stock, bound)], script)
     };
     let any_key = |servers| keys.script_constant("c", servers) + &keys.script_key("k", "c");
     let select = "SELECT balance FROM accounts WHERE id = :k;\n";
@@ -87,24 +93,44 @@ fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
             2.0,
             keys.script_constant("c", REMOTE) + &Keys::script_new_key("k", "c") + insert,
         ),
-        workload(
+        measured(
+            "update_local",
+            "UPDATE of one row, local key: a commit of one node",
+            &[],
+            any_key(LOCAL) + update,
+        ),
+        // Between two accounts of one remote node.
+        measured(
             "four_statements",
-            "BEGIN, 2 UPDATE, INSERT, SELECT, COMMIT on one remote node",
-            1.8,
-            four_statements(keys),
+            "transfer: BEGIN, 2 UPDATE, INSERT, SELECT, COMMIT on one remote node",
+            &[(Kind::Stock, 1.8), (Kind::Plain, 0.35)],
+            transfer(keys, [2, 2]),
+        ),
+        measured(
+            "transfer_two",
+            "the same between accounts of two other nodes",
+            &[(Kind::Plain, 0.25)],
+            transfer(keys, [2, 3]),
         ),
     ]
 }
 
-/// The accounts are taken in the order of their keys: no deadlocks.
-fn four_statements(keys: &Keys) -> String {
+/// A transfer between an account on each of two servers. The accounts are taken
+/// in the order of server and key: no deadlocks.
+fn transfer(keys: &Keys, servers: [u16; 2]) -> String {
+    let [first, second] = servers;
+    let in_order = if first == second {
+        "\\set a least(:k1, :k2)\n\\set b greatest(:k1, :k2)\n"
+    } else {
+        "\\set a :k1\n\\set b :k2\n"
+    };
     [
-        &keys.script_constant("c1", ONE_REMOTE),
+        &keys.script_constant("c1", &[first]),
         &keys.script_key("k1", "c1"),
-        &keys.script_constant("c2", ONE_REMOTE),
+        &keys.script_constant("c2", &[second]),
         &keys.script_key("k2", "c2"),
-        "\\set a least(:k1, :k2)\n\\set b greatest(:k1, :k2)\n",
-        &keys.script_constant("c3", ONE_REMOTE),
+        in_order,
+        &keys.script_constant("c3", &[first]),
         &Keys::script_new_key("k", "c3"),
         "BEGIN;\n\
          UPDATE accounts SET balance = balance + 1 WHERE id = :a;\n\

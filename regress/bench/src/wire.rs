@@ -34,14 +34,26 @@ pub struct Traced {
 enum Traffic {
     /// Statements with a key as their only parameter: `$1`, loaded or new.
     Keyed(&'static [(&'static str, Key)]),
+    /// The same, and only the last one is counted: how often it waits for each
+    /// of the nodes, which it does for all at the same time.
+    Last(&'static [(&'static str, Key)]),
     /// Without parameters.
     Whole { sql: &'static str, cleanup: Option<&'static str> },
 }
 
+/// Which of the statements.
+#[derive(Clone, Copy, PartialEq)]
+enum Counted {
+    All,
+    Last,
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Key {
-    Loaded,
-    New,
+    /// Of a loaded row of this server.
+    Loaded(u16),
+    /// Of a row to be, on this server.
+    New(u16),
     None,
 }
 
@@ -49,32 +61,71 @@ const SELECT: &str = "SELECT balance FROM accounts WHERE id = $1";
 const UPDATE: &str = "UPDATE accounts SET balance = balance + 1 WHERE id = $1";
 const INSERT: &str = "INSERT INTO kv VALUES ($1, 'a new value')";
 
+const TRANSFER_OF_TWO: &[(&str, Key)] = &[
+    ("BEGIN", Key::None),
+    (UPDATE, Key::Loaded(2)),
+    (UPDATE, Key::Loaded(3)),
+    (INSERT, Key::New(2)),
+    (SELECT, Key::Loaded(2)),
+    ("COMMIT", Key::None),
+];
+
 /// Everything that is counted.
 pub const TRACED: &[Traced] = &[
     Traced {
         description: "point SELECT",
         target: Some(1.0),
-        work: Traffic::Keyed(&[(SELECT, Key::Loaded)]),
+        work: Traffic::Keyed(&[(SELECT, Key::Loaded(2))]),
     },
     Traced {
         description: "UPDATE of one row",
         target: Some(1.0),
-        work: Traffic::Keyed(&[(UPDATE, Key::Loaded)]),
+        work: Traffic::Keyed(&[(UPDATE, Key::Loaded(2))]),
     },
     Traced {
         description: "INSERT of one row",
         target: Some(1.0),
-        work: Traffic::Keyed(&[(INSERT, Key::New)]),
+        work: Traffic::Keyed(&[(INSERT, Key::New(2))]),
     },
     Traced {
         description: "BEGIN, 2 UPDATE, INSERT, SELECT, COMMIT",
         target: None,
         work: Traffic::Keyed(&[
             ("BEGIN", Key::None),
-            (UPDATE, Key::Loaded),
-            (UPDATE, Key::Loaded),
-            (INSERT, Key::New),
-            (SELECT, Key::Loaded),
+            (UPDATE, Key::Loaded(2)),
+            (UPDATE, Key::Loaded(2)),
+            (INSERT, Key::New(2)),
+            (SELECT, Key::Loaded(2)),
+            ("COMMIT", Key::None),
+        ]),
+    },
+    Traced {
+        description: "the same between accounts of nodes 2 and 3, both together",
+        target: None,
+        work: Traffic::Keyed(TRANSFER_OF_TWO),
+    },
+    Traced {
+        description: "of that COMMIT, for each node (waits for other nodes after the last statement)",
+        target: Some(2.0),
+        work: Traffic::Last(TRANSFER_OF_TWO),
+    },
+    Traced {
+        description: "BEGIN, SELECT on node 2, SELECT on node 3, COMMIT, both nodes together",
+        target: None,
+        work: Traffic::Keyed(&[
+            ("BEGIN", Key::None),
+            (SELECT, Key::Loaded(2)),
+            (SELECT, Key::Loaded(3)),
+            ("COMMIT", Key::None),
+        ]),
+    },
+    Traced {
+        description: "the same with BEGIN ISOLATION LEVEL REPEATABLE READ",
+        target: None,
+        work: Traffic::Keyed(&[
+            ("BEGIN ISOLATION LEVEL REPEATABLE READ", Key::None),
+            (SELECT, Key::Loaded(2)),
+            (SELECT, Key::Loaded(3)),
             ("COMMIT", Key::None),
         ]),
     },
@@ -122,7 +173,8 @@ impl<'a> Tap<'a> {
     pub fn round_trips(&self, traced: &Traced, keys: &Keys) -> anyhow::Result<f64> {
         let client = self.system.client()?;
         match &traced.work {
-            Traffic::Keyed(statements) => self.keyed(&client, statements, keys),
+            Traffic::Keyed(statements) => self.keyed(&client, statements, keys, Counted::All),
+            Traffic::Last(statements) => self.keyed(&client, statements, keys, Counted::Last),
             Traffic::Whole { sql, cleanup } => {
                 let clean = || cleanup.map_or(Ok(()), |cleanup| client.run(cleanup));
                 client.run(sql)?;
@@ -131,7 +183,7 @@ impl<'a> Tap<'a> {
                 for _ in 0..COUNTED_RUNS {
                     let before = self.flights();
                     client.run(sql)?;
-                    sum += self.since(&before);
+                    sum += self.since(&before).iter().sum::<u64>();
                     clean()?;
                 }
                 Ok(sum as f64 / COUNTED_RUNS as f64)
@@ -144,6 +196,7 @@ impl<'a> Tap<'a> {
         client: &Client,
         statements: &[(&str, Key)],
         keys: &Keys,
+        counted: Counted,
     ) -> anyhow::Result<f64> {
         let prepared = statements
             .iter()
@@ -153,41 +206,58 @@ impl<'a> Tap<'a> {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         // Each way of inserting needs keys of its own.
-        let base = LAST_H - 1000 * statements.len() as i64;
+        let base = LAST_H
+            - 1000 * statements.len() as i64
+            - 100 * i64::from(counted == Counted::Last)
+            - 200 * i64::from(statements.iter().any(|(_, key)| *key == Key::Loaded(3)));
+        let mut sum = 0;
         let mut before = self.flights();
         for run in 0..WARM_RUNS + COUNTED_RUNS {
-            if run == WARM_RUNS {
+            if run == WARM_RUNS && counted == Counted::All {
                 thread::sleep(SETTLE);
                 before = self.flights();
             }
             for (position, (statement, sql, key)) in prepared.iter().enumerate() {
-                let h = match key {
-                    Key::Loaded => run * 10 + position as i64 % 2,
-                    _ => base - run,
+                let is_last = position + 1 == prepared.len();
+                if is_last && counted == Counted::Last {
+                    thread::sleep(SETTLE);
+                    before = self.flights();
+                }
+                let (server, h) = match key {
+                    Key::Loaded(server) => (*server, run * 10 + position as i64 % 2),
+                    Key::New(server) => (*server, base - run),
+                    Key::None => (2, 0),
                 };
                 match statement {
-                    Some(statement) => client.execute(statement, &[keys.key(2, h)?])?,
+                    Some(statement) => client.execute(statement, &[keys.key(server, h)?])?,
                     None => client.run(sql)?,
                 }
             }
+            if run >= WARM_RUNS && counted == Counted::Last {
+                sum += self.since(&before).into_iter().max().unwrap_or(0);
+            }
         }
-        Ok(self.since(&before) as f64 / COUNTED_RUNS as f64)
+        if counted == Counted::All {
+            sum = self.since(&before).iter().sum();
+        }
+        Ok(sum as f64 / COUNTED_RUNS as f64)
     }
 
     fn flights(&self) -> Vec<Vec<Option<u64>>> {
         self.proxies.iter().map(Proxy::flights).collect()
     }
 
-    fn since(&self, before: &[Vec<Option<u64>>]) -> u64 {
+    /// Round trips with each of the other servers.
+    fn since(&self, before: &[Vec<Option<u64>>]) -> Vec<u64> {
         thread::sleep(SETTLE);
         let after = self.flights();
-        let mut sum = 0;
-        for (before, after) in before.iter().zip(&after) {
-            for (index, flights) in after.iter().enumerate() {
+        let of_one = |(before, after): (&Vec<Option<u64>>, &Vec<Option<u64>>)| {
+            let flights = after.iter().enumerate().map(|(index, flights)| {
                 let earlier = before.get(index).copied().flatten().unwrap_or(0);
-                sum += flights.map_or(0, |flights| flights - earlier);
-            }
-        }
-        sum
+                flights.map_or(0, |flights| flights - earlier)
+            });
+            flights.sum()
+        };
+        before.iter().zip(&after).map(of_one).collect()
     }
 }

@@ -1,6 +1,8 @@
 //! What a workload is.
 
-/// A ratio of ours to stock that issue 3 asks for.
+use crate::system::Kind;
+
+/// A ratio of ours to another system's that an issue asks for.
 #[derive(Clone, Copy)]
 pub enum Target {
     /// Of throughput.
@@ -54,8 +56,15 @@ pub struct Workload {
     pub name: String,
     /// What it does, for the report.
     pub description: &'static str,
-    /// What issue 3 asks for, if anything.
-    pub target: Option<Target>,
+    /// What issues 3 and 4 ask for, if anything.
+    pub targets: Vec<(Kind, Target)>,
     /// How it is run.
     pub work: Work,
+}
+
+impl Workload {
+    /// What is asked for beside `other`.
+    pub fn target(&self, other: Kind) -> Option<Target> {
+        self.targets.iter().find(|(kind, _)| *kind == other).map(|(_, target)| *target)
+    }
 }

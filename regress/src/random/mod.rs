@@ -20,4 +20,4 @@ mod schema;
 mod trial;
 mod values;
 
-pub use trial::{Trial, explore};
+pub use trial::{Trial, explore, explore_foreign};

@@ -70,9 +70,39 @@ impl Schema {
         all
     }
 
+    /// Statements that make the tables, without keys, as foreign ones of `server`.
+    pub fn create_foreign(&self, server: &str) -> Vec<String> {
+        let foreign = |table: &Table| {
+            let items: Vec<String> = table.columns.iter().map(Column::item).collect();
+            let name = &table.name;
+            format!(
+                "CREATE FOREIGN TABLE {name} ({}) SERVER {server} OPTIONS (schema_name 'public')",
+                items.join(", ")
+            )
+        };
+        self.tables.iter().map(foreign).collect()
+    }
+
     /// Statements that fill the tables.
     pub fn fill(&self) -> Vec<String> {
         self.tables.iter().map(Table::fill).collect()
+    }
+}
+
+impl Column {
+    /// As CREATE TABLE has it.
+    fn item(&self) -> String {
+        let mut item = format!("{} {}", self.name, self.kind.definition());
+        if self.is_generated {
+            item.push_str(" GENERATED ALWAYS AS (id * 2) STORED");
+        }
+        if self.is_required {
+            item.push_str(" NOT NULL");
+        }
+        if let Some(default) = &self.default {
+            item.push_str(&format!(" DEFAULT {default}"));
+        }
+        item
     }
 }
 
@@ -150,23 +180,7 @@ impl Table {
     }
 
     fn create(&self, is_sharded: bool) -> String {
-        let mut items: Vec<String> = self
-            .columns
-            .iter()
-            .map(|c| {
-                let mut item = format!("{} {}", c.name, c.kind.definition());
-                if c.is_generated {
-                    item.push_str(" GENERATED ALWAYS AS (id * 2) STORED");
-                }
-                if c.is_required {
-                    item.push_str(" NOT NULL");
-                }
-                if let Some(default) = &c.default {
-                    item.push_str(&format!(" DEFAULT {default}"));
-                }
-                item
-            })
-            .collect();
+        let mut items: Vec<String> = self.columns.iter().map(Column::item).collect();
         if !self.key.is_empty() {
             items.push(format!("PRIMARY KEY ({})", self.key.join(", ")));
         }
