@@ -43,6 +43,15 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// The partitions of a sharded table, which are alike in size and indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The table.
+    pub table: u64,
+    /// A partition that is on this node, if there is one.
+    pub here: Option<pg_sys::Oid>,
+}
+
 /// How a transaction that used other nodes has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -60,6 +69,11 @@ pub trait ClusterMap: Sync {
     /// The node of a foreign table that is a leaf of a sharded table; `None`
     /// for a foreign table of a server that a user created.
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// The family of a leaf of a sharded table; `None` for other foreign tables.
+    fn family_of_leaf(&self, _relid: pg_sys::Oid) -> Option<Family> {
+        None
+    }
 
     /// The colocation group of a sharded table, by its parent; `None` for any other
     /// table.

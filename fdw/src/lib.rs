@@ -29,9 +29,10 @@ mod shippable;
 mod transport;
 mod types;
 
-pub use cluster_map::{ClusterMap, Ended, Endpoint, PreparedParticipant, register};
+pub use cluster_map::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
 pub use handler::handler;
 pub use options::{OPTIONS, validate_options};
 pub use placement::Placement;
+pub use scan::borrow_statistics;
 pub use session::{RESERVED as RESERVED_NAMES, init};

@@ -1,13 +1,14 @@
 //! What the wrapper asks of the cluster, answered from this node's catalogues.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use cluster::sharding::{LeafName, REMOTE_SCHEMA};
+use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
-use cluster::{NodeId, TableId};
-use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
+use cluster::{NodeId, PartitionNumber, TableId};
+use fdw::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
 use crate::catalog::{loaded_registry, registry};
@@ -56,6 +57,32 @@ impl ClusterMap for Catalogs {
             registry.note_foreign_leaf(relid, node);
         }
         Ok(node)
+    }
+
+    fn family_of_leaf(&self, relid: pg_sys::Oid) -> Option<Family> {
+        self.node_of_leaf(relid).ok()??;
+        // SAFETY: syscache look-ups in a transaction; a palloc'd name or null.
+        let name = unsafe { text(pg_sys::get_rel_name(relid)) };
+        let leaf = LeafName::parse(&name)?;
+        let registry = registry().ok()?;
+        let table = registry.table(leaf.table)?;
+        let own = self.local_node()?;
+        let placement = registry.placement(table.group_id)?;
+        let here = placement.iter().position(|node| *node == own).and_then(|number| {
+            // SAFETY: as above.
+            let table_name = unsafe { text(pg_sys::get_rel_name(table.rel)) };
+            let number = PartitionNumber(u16::try_from(number).ok()?);
+            let sibling = LeafName::new(leaf.table, &table_name, number);
+            let name = CString::new(sibling.as_str()).ok()?;
+            let schema = CString::new(LEAF_SCHEMA).ok()?;
+            // SAFETY: guarded look-ups; both strings live during the calls.
+            let oid = unsafe {
+                let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+                pg_sys::get_relname_relid(name.as_ptr(), schema)
+            };
+            (oid != pg_sys::InvalidOid).then_some(oid)
+        });
+        Some(Family { table: table.table_id.0, here })
     }
 
     fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {

@@ -65,6 +65,7 @@ pub extern "C-unwind" fn _PG_init() {
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     fdw::init();
+    fdw::borrow_statistics();
     fdw::router::init();
     hooks::install();
     worker::register();

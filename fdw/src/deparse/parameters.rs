@@ -1,5 +1,5 @@
-//! Parameters of remote SQL: each Param of the plan becomes `$n`, in order of
-//! first appearance. So do operands whose values were parameters of the client's
+//! Parameters of remote SQL: each Param of the plan, and each column of the outer
+//! side of a nested loop, becomes `$n`, in order of first appearance. So do operands whose values were parameters of the client's
 //! statement before the planner put them in: with the values in its text, the
 //! statement would be parsed, analysed and prepared anew for each of them.
 #![allow(unsafe_code)]
@@ -15,12 +15,18 @@ use crate::types::{Format, is_builtin, wire_format};
 pub struct Parameters {
     found: *mut pg_sys::List,
     takes_constants: bool,
+    /// The relations that the SQL reads; null if expressions have no others.
+    read: *mut pg_sys::Bitmapset,
 }
 
 impl Parameters {
     /// None yet; constants stay in the text.
     pub fn new() -> Parameters {
-        Parameters { found: std::ptr::null_mut(), takes_constants: false }
+        Parameters {
+            found: std::ptr::null_mut(),
+            takes_constants: false,
+            read: std::ptr::null_mut(),
+        }
     }
 
     /// None yet; constants are taken out of the text if the statement came with
@@ -31,7 +37,15 @@ impl Parameters {
     pub unsafe fn of_plan(root: *const pg_sys::PlannerInfo) -> Parameters {
         // SAFETY: per the contract.
         let takes_constants = unsafe { !(*(*root).glob).boundParams.is_null() };
-        Parameters { found: std::ptr::null_mut(), takes_constants }
+        Parameters { takes_constants, ..Parameters::new() }
+    }
+
+    /// Has columns of other relations than the one with this range table index
+    /// become parameters.
+    pub fn of_all_but(self, index: u32) -> Parameters {
+        // SAFETY: guarded; allocates in the planner's context.
+        let read = unsafe { pg_sys::bms_make_singleton(index as i32) };
+        Parameters { read, ..self }
     }
 
     /// A copy of an expression with its Params numbered for the remote side.
@@ -151,6 +165,13 @@ unsafe extern "C-unwind" fn mutate(node: *mut Node, context: *mut c_void) -> *mu
             };
             *arguments = parameters.operands(*arguments);
             return copy.cast();
+        }
+        if (*node).type_ == NodeTag::T_Var {
+            let parameters = &mut *context.cast::<Parameters>();
+            let number = (*node.cast::<pg_sys::Var>()).varno;
+            if !parameters.read.is_null() && !pg_sys::bms_is_member(number, parameters.read) {
+                return parameters.value(node);
+            }
         }
         // The C prototype leaves the mutator's arguments open.
         type Open = unsafe extern "C-unwind" fn() -> *mut Node;

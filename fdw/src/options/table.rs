@@ -85,6 +85,9 @@ const fn option(
 /// Alphabetical.
 #[rustfmt::skip]
 pub const OPTIONS: &[OptionSpec] = &[
+    option("analyze_sampling", &[Server, Table],
+        Kind::OneOf(&["off", "auto", "random", "system", "bernoulli"]), "auto",
+        "How ANALYZE has the other side pick rows; off sends all, auto is bernoulli where the relation can be sampled."),
     option("application_name", &[Server], Kind::Text, "shardman",
         "Name of the remote session in pg_stat_activity."),
     option("async_capable", &[Server, Table], Kind::Boolean, "on for nodes of a cluster, off otherwise",
@@ -138,7 +141,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("updatable", &[Server, Table], Kind::Boolean, "on",
         "Whether INSERT, UPDATE and DELETE are allowed."),
     option("use_remote_estimate", &[Server, Table], Kind::Boolean, "off",
-        "Accepted for scripts written for postgres_fdw: estimates come from ANALYZE of the foreign table."),
+        "Accepted for scripts written for postgres_fdw: estimates come from ANALYZE of the foreign table, and in joins from its size and indexes over there."),
     option("user", &[UserMapping], Kind::Text, "that of the local user's name",
         "Remote role."),
 ];
@@ -160,7 +163,6 @@ impl OptionSpec {
 /// with the reason.
 #[rustfmt::skip]
 pub const ABSENT: &[(&[&str], &str)] = &[
-    (&["analyze_sampling"], "ANALYZE always has the sample drawn over there."),
     (&["extensions"], "Only built-in functions, operators and types are sent; those of extensions are evaluated here."),
     (&["channel_binding", "gssencmode", "krbsrvname", "gsslib", "requirepeer", "sslcert", "sslcompression", "sslcrl",
        "sslcrldir", "sslkey", "sslpassword", "sslrootcert", "sslsni", "ssl_min_protocol_version",

@@ -11,6 +11,7 @@ use super::asynchronous::Waiting;
 use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
+use super::together::Together;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
@@ -30,6 +31,8 @@ pub enum Step {
     Slot,
     /// Evaluate the parameters, then step again.
     Evaluate {
+        /// Where to.
+        context: *mut pg_sys::ExprContext,
         /// ExprStates.
         expressions: *mut *mut pg_sys::ExprState,
         /// Results.
@@ -67,6 +70,8 @@ pub struct ScanState {
     keeps_rows: bool,
     /// Under an Append that does not want to wait for us.
     is_async: bool,
+    /// The scans that are to be asked together with this one.
+    together: Option<Rc<Together>>,
     run: Option<Run>,
     effort: Rc<Effort>,
 }
@@ -140,10 +145,11 @@ impl ScanState {
                 parameters,
                 keeps_rows: false,
                 is_async: (*node).ss.ps.async_capable,
+                together: Together::join(node),
                 run: None,
                 effort: Rc::default(),
             };
-            if state.is_async {
+            if state.is_async || state.together.is_some() {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             // A direct modification reads no other rows than those it changes.
@@ -178,6 +184,7 @@ impl ScanState {
             parameters,
             keeps_rows: false,
             is_async: false,
+            together: None,
             run: None,
             effort: Rc::default(),
         }
@@ -196,16 +203,16 @@ impl ScanState {
     /// # Safety
     /// `node` is this state's.
     pub unsafe fn step(&mut self, node: *mut pg_sys::ForeignScanState) -> Result<Step, Error> {
+        if self.waits_to_ask() {
+            // SAFETY: the executor's pointers.
+            if let Some(evaluate) = unsafe { self.ask_together(node)? } {
+                return Ok(evaluate);
+            }
+        }
         if self.run.is_none() {
-            let p = &mut self.parameters;
-            if !p.writers.is_empty() && !p.is_fresh {
-                p.is_fresh = true;
-                return Ok(Step::Evaluate {
-                    expressions: p.expressions,
-                    values: p.values,
-                    nulls: p.nulls,
-                    count: p.writers.len(),
-                });
+            // SAFETY: the executor's pointers.
+            if let Some(evaluate) = unsafe { self.to_evaluate(node) } {
+                return Ok(evaluate);
             }
             // SAFETY: the executor's pointers; the caller's frame has evaluated
             // what was asked for.
@@ -260,6 +267,75 @@ impl ScanState {
             }
             run.fetch(&self.statement, self.fetch_size, self.keeps_rows)?;
         }
+    }
+
+    /// Parameters that have not been evaluated for the coming run.
+    ///
+    /// # Safety
+    /// `node` is this state's.
+    unsafe fn to_evaluate(&mut self, node: *mut pg_sys::ForeignScanState) -> Option<Step> {
+        let p = &mut self.parameters;
+        if p.writers.is_empty() || p.is_fresh {
+            return None;
+        }
+        p.is_fresh = true;
+        Some(Step::Evaluate {
+            // SAFETY: per the contract.
+            context: unsafe { (*node).ss.ps.ps_ExprContext },
+            expressions: p.expressions,
+            values: p.values,
+            nulls: p.nulls,
+            count: p.writers.len(),
+        })
+    }
+
+    /// No rows have been asked for.
+    fn waits_to_ask(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_none_or(|run| run.chunks == 0 && run.pending.is_none() && !run.is_exhausted)
+    }
+
+    /// Has the scans that MergeAppend will want next ask for their rows. Stops to
+    /// have parameters evaluated; then it is to be called again.
+    ///
+    /// # Safety
+    /// `node` is this state's.
+    unsafe fn ask_together(
+        &self,
+        node: *mut pg_sys::ForeignScanState,
+    ) -> Result<Option<Step>, Error> {
+        let Some(together) = &self.together else { return Ok(None) };
+        let mut position = 0;
+        while let Some(other) = together.scan(position) {
+            position += 1;
+            // SAFETY: scans of the same statement, initialised; this state is
+            // skipped, so that no other reference to it comes up. One whose
+            // parameters changed is to be rescanned first, by its own parent.
+            unsafe {
+                if other == node
+                    || (*other).fdw_state.is_null()
+                    || !(*other).ss.ps.chgParam.is_null()
+                {
+                    continue;
+                }
+                let state = ScanState::of(other);
+                if !state.waits_to_ask() {
+                    continue;
+                }
+                if let Some(run) = &mut state.run {
+                    let first = run.next_size(state.fetch_size);
+                    run.pending = Some(run.ask(first)?);
+                    continue;
+                }
+                if let Some(evaluate) = state.to_evaluate(other) {
+                    return Ok(Some(evaluate));
+                }
+                state.parameters.encode();
+                state.run = Some(state.open()?);
+            }
+        }
+        Ok(None)
     }
 
     /// What the statement is if it can be a transaction of its own over there.

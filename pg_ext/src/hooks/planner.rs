@@ -1,5 +1,5 @@
-//! planner_hook: partitionwise plans for sharded tables, and transition states
-//! for other nodes.
+//! planner_hook: the router's plans, partitionwise plans for sharded tables, and
+//! transition states for other nodes.
 //!
 //! `enable_partitionwise_aggregate` and `enable_partitionwise_join` are off by
 //! default because they cost planning time and save little where all partitions
@@ -112,7 +112,7 @@ unsafe fn before(
                 }
                 Planned::Refused(refusal) => {
                     let reason = refusal.message;
-                    pgrx::debug2!("not routed: {reason}");
+                    pgrx::debug1!("not routed: {reason}");
                 }
                 Planned::NotOurs => {}
             }

@@ -127,7 +127,7 @@ impl Generator<'_> {
         sql
     }
 
-    fn assigned(&mut self, kind: Type, scope: &Scope) -> Expression {
+    pub(super) fn assigned(&mut self, kind: Type, scope: &Scope) -> Expression {
         let value = self.expression(kind, 2, scope);
         let text = format!("(§)::{}", kind.name());
         Expression::Node(kind, text, vec![value])
@@ -229,7 +229,7 @@ impl Generator<'_> {
         (change, scope)
     }
 
-    fn returning(&mut self, scope: &Scope) -> Vec<Expression> {
+    pub(super) fn returning(&mut self, scope: &Scope) -> Vec<Expression> {
         match self.prng.below(3) {
             0 => Vec::new(),
             1 => scope.clone(),
