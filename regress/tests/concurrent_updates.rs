@@ -50,12 +50,14 @@ fn tables(cluster: &TestCluster, with: &str) -> anyhow::Result<Session> {
     Ok(session)
 }
 
+type Rows = Vec<Vec<Option<String>>>;
+
 /// What the second statement returned and left.
 fn outcome(
     cluster: &TestCluster,
     first: &Session,
     pair: (&str, &str),
-) -> anyhow::Result<(Vec<Vec<Option<String>>>, Vec<Vec<Option<String>>>)> {
+) -> anyhow::Result<(Rows, Rows)> {
     let watchers: Vec<Session> =
         (1..=cluster.count()?).map(|node| cluster.session(node)).collect::<Result<_, _>>()?;
     first.run(FILL)?;

@@ -49,11 +49,11 @@ fn prepare_transaction_is_refused_and_leaves_nothing() -> anyhow::Result<()> {
 #[test]
 fn temporary_tables_stay_on_the_coordinator() -> anyhow::Result<()> {
     let (cluster, session) = cluster()?;
-    session.run(&format!(
+    session.run(
         "BEGIN; CREATE TEMP TABLE chosen ON COMMIT DROP AS SELECT id FROM t WHERE id <= 10;
          UPDATE t SET v = v + 1 FROM chosen WHERE t.id = chosen.id;
-         UPDATE t SET v = v + 1 WHERE id > 10; COMMIT"
-    ))?;
+         UPDATE t SET v = v + 1 WHERE id > 10; COMMIT",
+    )?;
     assert_eq!(writes(&cluster)?, 1);
     session.run(&format!(
         "CREATE TEMP TABLE kept (id int); BEGIN; INSERT INTO kept SELECT id FROM t; {WRITE}; COMMIT"

@@ -193,8 +193,8 @@ unsafe fn share_of_executions(
             })
         };
         let columns = (*(*parent).part_scheme).partnatts as usize;
-        let all = (0..columns)
-            .all(|i| cells::<Node>(*(*parent).partexprs.add(i)).any(|e| is_chosen_by(e)));
+        let all =
+            (0..columns).all(|i| cells::<Node>(*(*parent).partexprs.add(i)).any(&is_chosen_by));
         if all { 1.0 / f64::from((*parent).nparts.max(1)) } else { 1.0 }
     }
 }

@@ -211,7 +211,7 @@ impl ScanState {
         }
         if self.run.is_none() {
             // SAFETY: the executor's pointers.
-            if let Some(evaluate) = unsafe { self.to_evaluate(node) } {
+            if let Some(evaluate) = unsafe { self.needs_values(node) } {
                 return Ok(evaluate);
             }
             // SAFETY: the executor's pointers; the caller's frame has evaluated
@@ -273,7 +273,7 @@ impl ScanState {
     ///
     /// # Safety
     /// `node` is this state's.
-    unsafe fn to_evaluate(&mut self, node: *mut pg_sys::ForeignScanState) -> Option<Step> {
+    unsafe fn needs_values(&mut self, node: *mut pg_sys::ForeignScanState) -> Option<Step> {
         let p = &mut self.parameters;
         if p.writers.is_empty() || p.is_fresh {
             return None;
@@ -328,7 +328,7 @@ impl ScanState {
                     run.pending = Some(run.ask(first)?);
                     continue;
                 }
-                if let Some(evaluate) = state.to_evaluate(other) {
+                if let Some(evaluate) = state.needs_values(other) {
                     return Ok(Some(evaluate));
                 }
                 state.parameters.encode();
