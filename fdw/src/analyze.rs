@@ -72,7 +72,7 @@ fn query(
     };
     let request = Request { statement: &statement, parameters: &[], portal: "", max_rows: 0 };
     let ticket = slot.send(&request)?;
-    session::collect(slot, ticket, &statement.text())
+    session::collect(slot, ticket, &statement)
 }
 
 /// The rows of a query on the server of a foreign table, as text.
@@ -240,7 +240,7 @@ impl Chunks {
     /// The next chunk; `None` at the end.
     fn next(&mut self) -> Result<Option<RowBuffer>, Error> {
         let Some(ticket) = self.pending.take() else { return Ok(None) };
-        let reply = session::collect(&self.slot, ticket, &self.statement.text())?;
+        let reply = session::collect(&self.slot, ticket, &self.statement)?;
         let mut session = self.slot.enter()?;
         if reply.suspended {
             self.pending = Some(session.continue_portal(&self.portal, CHUNK)?);

@@ -2,7 +2,9 @@
 //! reached, and what a session there must say first. Values only; the cdylib
 //! implements it over the shard map, tests over a setting.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use cluster::{Credential, NodeId, TableId};
 use pgrx::pg_sys;
@@ -99,12 +101,31 @@ pub trait ClusterMap: Sync {
     }
 
     /// What rides in front of a statement so that it runs as the right user
-    /// with the right search path, as SQL commands without a trailing
-    /// semicolon. Sent when the text differs from what that session was last
-    /// told, and again after any error or transaction end.
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    /// with the right search path, one SQL command. Sent when the text differs
+    /// from what that session was last told, and again after any error or
+    /// transaction end.
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         let _ = node;
-        crate::session::default_opening_statements()
+        crate::session::default_opening_statement()
+    }
+
+    /// The `generation` of [`ClusterMap::endpoint`], asked for each statement.
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        self.endpoint(node).map(|endpoint| endpoint.generation)
+    }
+
+    /// Refuses to begin a transaction on a node if the isolation level of the
+    /// local one could not be kept. `others` counts the nodes that take part
+    /// already.
+    fn check_isolation(&self, _node: NodeId, _others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A participant of the local transaction, which is committed, is still
+    /// prepared: recovery shall finish it. Waits for that up to the deadline and
+    /// returns whether it happened. Called in COMMIT: nothing in it may raise.
+    fn leave_to_recovery(&self, _deadline: Instant) -> bool {
+        false
     }
 
     /// The identifier of part `n` of the local transaction `xid`, which has

@@ -185,7 +185,7 @@ fn query(slot: &Rc<Slot>, sql: Vec<u8>) -> Result<Vec<Row>, Error> {
     };
     let request = Request { statement: &statement, parameters: &[], portal: "", max_rows: 0 };
     let ticket = slot.send(&request)?;
-    let reply = session::collect(slot, ticket, &statement.text())?;
+    let reply = session::collect(slot, ticket, &statement)?;
     let mut rows = Vec::new();
     let mut position = 0;
     while let Some(body) = reply.rows.next_row(&mut position) {

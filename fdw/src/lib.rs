@@ -35,4 +35,4 @@ pub use handler::handler;
 pub use options::{OPTIONS, validate_options};
 pub use placement::Placement;
 pub use scan::borrow_statistics;
-pub use session::init;
+pub use session::{RESERVED as RESERVED_NAMES, init};

@@ -3,6 +3,8 @@
 
 use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::Instant;
 
 use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
@@ -10,7 +12,7 @@ use cluster::{NodeId, PartitionNumber, TableId};
 use fdw::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
-use crate::catalog::registry;
+use crate::catalog::{loaded_registry, registry};
 use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
@@ -18,6 +20,7 @@ use crate::membership::{self, Address};
 use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
+use crate::{gate, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -35,6 +38,9 @@ fn reach_from_a_participant(node: NodeId) -> Refusal {
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
+        if let Some(node) = loaded_registry().and_then(|registry| registry.foreign_leaf(relid)) {
+            return Ok(Some(node));
+        }
         // SAFETY: syscache look-ups in a transaction; palloc'd names or null.
         let (schema, name) = unsafe {
             let namespace = pg_sys::get_rel_namespace(relid);
@@ -49,6 +55,9 @@ impl ClusterMap for Catalogs {
             let placement = registry.placement(table.group_id)?;
             placement.get(usize::from(leaf.partition.0)).copied()
         });
+        if let Some(node) = node {
+            registry.note_foreign_leaf(relid, node);
+        }
         Ok(node)
     }
 
@@ -83,6 +92,16 @@ impl ClusterMap for Catalogs {
         Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        if let Some(known) = registry.generation(node) {
+            return Ok(known);
+        }
+        let generation = self.endpoint(node)?.generation;
+        registry.note_generation(node, generation);
+        Ok(generation)
+    }
+
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
         if is_node_session() {
             return Err(reach_from_a_participant(node));
@@ -114,9 +133,9 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         deadlock::coordinate(node);
-        fdw::session::default_opening_statements()
+        fdw::session::default_opening_statement()
     }
 
     fn note_end(&self, how: Ended) {
@@ -139,6 +158,14 @@ impl ClusterMap for Catalogs {
             Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
+    }
+
+    fn check_isolation(&self, node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Refusal> {
+        Ok(snapshot::check_access(node, others)?)
+    }
+
+    fn leave_to_recovery(&self, deadline: Instant) -> bool {
+        gate::await_settlement(gate::note_incident(), deadline)
     }
 
     fn handshake(&self, node: NodeId) -> Option<String> {

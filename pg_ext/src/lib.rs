@@ -12,7 +12,9 @@ mod compat;
 mod counters;
 mod ddl;
 mod deadlock;
+mod gate;
 mod hooks;
+mod in_doubt;
 mod lists;
 mod membership;
 mod node_session;
@@ -21,6 +23,7 @@ mod recovery;
 mod report;
 mod settings;
 mod shared_memory;
+mod snapshot;
 mod worker;
 mod wrapper;
 
@@ -64,9 +67,13 @@ pub extern "C-unwind" fn _PG_init() {
     shared_memory::init();
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
+    // Transaction callbacks run in reverse order.
+    gate::request_memory();
+    gate::init();
     fdw::init();
     fdw::borrow_statistics();
     fdw::router::init();
+    snapshot::init();
     hooks::install();
     worker::register();
     recovery::init();

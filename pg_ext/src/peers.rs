@@ -8,6 +8,7 @@ use crate::catalog::registry;
 use crate::membership;
 use crate::node_session::APPLY;
 use crate::report::Report;
+use crate::snapshot;
 
 /// The active node with the lowest id, unless it is this one.
 pub fn lowest_active() -> Result<Option<NodeId>, Report> {
@@ -30,5 +31,5 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
 pub fn tell(nodes: &[NodeId], command: &NodeCommand) -> Result<(), Report> {
     let command = serde_json::to_string(command).unwrap_or_default();
     let statement = format!("SET {APPLY} TO {}", quote_literal(&command));
-    Ok(fdw::session::execute_on_all(nodes, &statement)?)
+    Ok(snapshot::allowing_ddl(|| fdw::session::execute_on_all(nodes, &statement))?)
 }

@@ -9,6 +9,7 @@ static BROADCAST_DDL: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
+static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -31,6 +32,11 @@ pub fn database() -> String {
 /// Whether point statements are planned without the partition planner.
 pub fn enable_router() -> bool {
     ENABLE_ROUTER.get()
+}
+
+/// Whether REPEATABLE READ takes a snapshot of the whole cluster.
+pub fn global_snapshot() -> bool {
+    GLOBAL_SNAPSHOT.get()
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -63,6 +69,14 @@ pub fn define() {
         &ENABLE_ROUTER,
         GucContext::Userset,
         GucFlags::EXPLAIN,
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.global_snapshot",
+        c"Sets whether REPEATABLE READ takes one snapshot of all nodes.",
+        c"Off, each node has a snapshot of its own, taken at its first use: a transaction that changed several nodes may be seen on some of them only.",
+        &GLOBAL_SNAPSHOT,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"shardman.idle_connection_timeout",

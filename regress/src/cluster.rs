@@ -182,6 +182,18 @@ impl TestCluster {
         Session::open(&self.connstr(node))
     }
 
+    /// A session on node `node`, logged in as another node would be.
+    pub fn node_session(&self, node: u16) -> anyhow::Result<Session> {
+        let directory = self.session(node)?.value("SHOW data_directory")?;
+        let identity = std::fs::read_to_string(format!("{directory}/shardman/identity.json"))?;
+        let identity: Value = serde_json::from_str(&identity)?;
+        let credential = identity["credential"].as_str().context("no credential")?;
+        Session::open(&format!(
+            "host=127.0.0.1 port={} user=shardman_node dbname=postgres password={credential}",
+            self.port(node)
+        ))
+    }
+
     /// The state that `dev status` tells of node `node`.
     pub fn server_state(&self, node: u16) -> anyhow::Result<String> {
         let field = self.node_field(node, "state")?;

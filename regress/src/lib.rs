@@ -10,7 +10,10 @@
 
 mod account;
 mod cluster;
+mod dispatcher;
 pub mod history;
+mod keys;
+mod paused;
 mod pg_regress;
 mod places;
 mod ports;
@@ -20,6 +23,8 @@ mod session;
 mod wait;
 
 pub use cluster::{Shape, TestCluster};
+pub use keys::{key_on_node, keys_on_node};
+pub use paused::PausedProcess;
 pub use pg_regress::Suite;
 pub use proxy::{Moment, Proxy, Stop};
 pub use session::{Session, db_error};

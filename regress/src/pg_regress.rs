@@ -1,6 +1,6 @@
 //! PostgreSQL's own `pg_regress` on a suite of `regress/suites`.
 //!
-//! A suite is `schedule`, `sql/*.sql` and `expected/*.out`. Its files find the
+//! A suite is `schedule`, `sql/*.sql` (or `specs/*.spec`) and `expected/*.out`. Its files find the
 //! nodes' ports in the environment (`N1`, `N2`, `N3`), in `PSQL` a psql for `\!`
 //! and in `SHARDED` `on` for a cluster, `off` otherwise; one plain server plays
 //! all nodes.
@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::cluster::TestCluster;
+use crate::dispatcher::Dispatcher;
 use crate::{account, places};
 
 const BOUND_SECONDS: u32 = 900;
@@ -21,12 +22,19 @@ const NODES: [(&str, u16); 3] = [("N1", 1), ("N2", 2), ("N3", 3)];
 pub struct Suite {
     name: String,
     source: PathBuf,
+    left_out: Vec<String>,
 }
 
 impl Suite {
     /// The suite `regress/suites/NAME`.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), source: places::suites().join(name) }
+        Self { name: name.to_owned(), source: places::suites().join(name), left_out: Vec::new() }
+    }
+
+    /// The same without the file `sql/NAME.sql`.
+    pub fn without(mut self, name: &str) -> Self {
+        self.left_out.push(format!("test: {name}"));
+        self
     }
 
     /// Runs it on a cluster of at least three nodes.
@@ -49,13 +57,44 @@ impl Suite {
         self.run(&ports, "off", std::env::var_os("REGRESS_ACCEPT").is_some())
     }
 
+    /// Runs its specs with PostgreSQL's isolation tester on a cluster of at least
+    /// three nodes, the sessions of a spec on nodes 1, 2 and 3 in their order. With
+    /// `REGRESS_ACCEPT` as above: look at what it accepts.
+    pub fn run_isolation(&self, cluster: &TestCluster) -> anyhow::Result<()> {
+        let nodes: Vec<u16> = NODES.iter().map(|(_, node)| cluster.port(*node)).collect();
+        let watch = fs::read_to_string(self.source.join("blocked.sql"))
+            .context("the suite does not say which session is blocked")?;
+        let watch = nodes.iter().zip(NODES).fold(watch, |sql, (port, (name, _))| {
+            sql.replace(&format!(":{name}"), &port.to_string())
+        });
+        cluster.session(1)?.run(&watch)?;
+        let dispatcher = Dispatcher::start(nodes)?;
+        let program = "pgxs/src/test/isolation/pg_isolation_regress";
+        let mut command = self.command(program, dispatcher.port())?;
+        // What waits longer hangs.
+        command.env("PGISOLATIONTIMEOUT", "60");
+        // The dispatcher reads the start-up message.
+        command.env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
+        self.finish(command, std::env::var_os("REGRESS_ACCEPT").is_some())
+    }
+
     fn run(&self, ports: &[(&str, u16)], sharded: &str, accepts: bool) -> anyhow::Result<()> {
-        let work = self.copy_for_server_account()?;
         let (_, port) = ports.first().context("no port")?;
+        let mut command = self.command("pgxs/src/test/regress/pg_regress", *port)?;
+        command.env("SHARDED", sharded).env("PSQL", second_psql()?);
+        for (name, port) in ports {
+            command.env(name, port.to_string());
+        }
+        self.finish(command, accepts)
+    }
+
+    /// A runner's command, in a copy of the suite.
+    fn command(&self, program: &str, port: u16) -> anyhow::Result<Command> {
+        let work = self.copy_for_server_account()?;
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", &BOUND_SECONDS.to_string()])
-            .arg(places::pg_config("--pkglibdir")?.join("pgxs/src/test/regress/pg_regress"))
+            .arg(places::pg_config("--pkglibdir")?.join(program))
             .args(["--use-existing", "--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--user", "postgres", "--dbname", "postgres"])
             .arg(argument("--bindir", &places::pg_config("--bindir")?))
@@ -63,12 +102,12 @@ impl Suite {
             .arg(argument("--inputdir", &work))
             .arg(argument("--outputdir", &work))
             .arg(argument("--schedule", &work.join("schedule")))
-            .current_dir(&work)
-            .env("SHARDED", sharded)
-            .env("PSQL", second_psql()?);
-        for (name, port) in ports {
-            command.env(name, port.to_string());
-        }
+            .current_dir(&work);
+        Ok(command)
+    }
+
+    fn finish(&self, mut command: Command, accepts: bool) -> anyhow::Result<()> {
+        let work = command.get_current_dir().context("no directory")?.to_owned();
         account::switch(&mut command)?;
         let output = command.output().context("could not run pg_regress")?;
         println!("{}", String::from_utf8_lossy(&output.stdout));
@@ -77,7 +116,7 @@ impl Suite {
         } else if !output.status.success() {
             let diffs = fs::read_to_string(work.join("regression.diffs")).unwrap_or_default();
             bail!(
-                "suite {} failed ({}), SHARDED={sharded}\n{}{}\n{diffs}",
+                "suite {} failed ({})\n{}{}\n{diffs}",
                 self.name,
                 output.status,
                 String::from_utf8_lossy(&output.stdout),
@@ -91,17 +130,21 @@ impl Suite {
     /// be in a place that it cannot enter.
     fn copy_for_server_account(&self) -> anyhow::Result<PathBuf> {
         let work = places::scratch(&self.name)?;
-        for part in ["sql", "expected"] {
+        let files = if self.source.join("specs").is_dir() { "specs" } else { "sql" };
+        for part in [files, "expected"] {
             fs::create_dir_all(work.join(part))?;
             for entry in self.source.join(part).read_dir().context("the suite is incomplete")? {
                 let entry = entry?;
                 fs::copy(entry.path(), work.join(part).join(entry.file_name()))?;
             }
         }
-        fs::copy(self.source.join("schedule"), work.join("schedule"))
+        let schedule = fs::read_to_string(self.source.join("schedule"))
             .context("the suite has no schedule")?;
+        let kept = schedule.lines().filter(|line| !self.left_out.iter().any(|out| out == line));
+        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+        fs::write(work.join("schedule"), kept)?;
         // A file without an expected result fails with a diff of all of it.
-        for entry in work.join("sql").read_dir()? {
+        for entry in work.join(files).read_dir()? {
             let file = entry?.path();
             let stem = file.file_stem().context("a file without a name")?;
             let expected = work.join("expected").join(stem).with_extension("out");

@@ -86,8 +86,8 @@ unsafe fn plan(
                 .ok_or_else(|| Refusal::internal("a foreign scan cannot have its path's order"))?,
         };
         let mut parameters = match is_parameterised {
-            true => Parameters::of_all_but((*rel).relid),
-            false => Parameters::new(),
+            true => Parameters::of_plan(root).of_all_but((*rel).relid),
+            false => Parameters::of_plan(root),
         };
         let mut sql = select_statement(
             &Select {

@@ -15,7 +15,7 @@ use super::together::Together;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
-use crate::session::{self, Request, Slot, Statement};
+use crate::session::{self, Errand, Request, Slot, Statement, Target};
 use crate::transport::{RowBuffer, Ticket};
 use crate::types::{ParameterWriter, RowReader};
 
@@ -153,7 +153,7 @@ impl ScanState {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             // A direct modification reads no other rows than those it changes.
-            if !state.writes && statement_writes(estate) {
+            if !state.writes && (statement_writes(estate) || session::is_a_cursors(estate)) {
                 state.keeps_rows = may_be_rescanned(statement_here, (*plan).scan.plan.plan_node_id);
                 state.bind_ahead()?;
             }
@@ -216,22 +216,24 @@ impl ScanState {
             }
             // SAFETY: the executor's pointers; the caller's frame has evaluated
             // what was asked for.
-            unsafe { self.start(self.writes && is_all(node))? };
+            unsafe {
+                let errand = self.errand_of_its_own(node);
+                self.start(errand)?;
+            }
         }
         // SAFETY: the scan slot belongs to the node.
         unsafe { self.fill((*node).ss.ss_ScanTupleSlot)? };
         Ok(Step::Slot)
     }
 
-    /// Sends the statement; with COMMIT behind it if it `is_all` that the
-    /// transaction does.
+    /// Sends the statement, as a transaction of its own if it has an errand.
     ///
     /// # Safety
     /// The parameters have been evaluated and still live.
-    pub unsafe fn start(&mut self, is_all: bool) -> Result<(), Error> {
+    pub unsafe fn start(&mut self, errand: Option<Errand>) -> Result<(), Error> {
         // SAFETY: per the contract.
         unsafe { self.parameters.encode() };
-        let run = if is_all { self.open_and_commit()? } else { None };
+        let run = errand.map_or(Ok(None), |errand| self.run_alone(errand))?;
         self.run = Some(match run {
             Some(run) => run,
             None => self.open()?,
@@ -336,16 +338,39 @@ impl ScanState {
         Ok(None)
     }
 
-    /// A modification that is the whole transaction, in one round trip.
-    fn open_and_commit(&self) -> Result<Option<Run>, Error> {
-        let slot = session::acquire(Placement::of_all(&self.relations)?.target(self.user))?;
-        let request = Request {
-            statement: &self.statement,
-            parameters: &self.parameters.wire,
-            portal: "",
-            max_rows: 0,
+    /// What the statement is if it can be a transaction of its own over there.
+    unsafe fn errand_of_its_own(&self, node: *mut pg_sys::ForeignScanState) -> Option<Errand> {
+        // SAFETY: the executor's pointers; the node is running.
+        unsafe {
+            if self.writes {
+                return is_all(node).then_some(Errand::Write);
+            }
+            // Asked twice costs more than BEGIN and COMMIT.
+            let is_short = (*(*node).ss.ps.plan).plan_rows <= f64::from(FIRST_ROWS);
+            let reads = is_short && !self.may_lock && !self.is_async;
+            (reads && session::reads_alone((*node).ss.ps.state)).then_some(Errand::Read)
+        }
+    }
+
+    /// Runs it as such, in one round trip; `None` if it is to be opened.
+    fn run_alone(&self, errand: Errand) -> Result<Option<Run>, Error> {
+        let target = Placement::of_all(&self.relations)?.target(self.user);
+        // A foreign table of a user's own server may be a view over functions
+        // that write, which must not outlive a failure here.
+        if errand == Errand::Read && !matches!(target, Target::Node(_)) {
+            return Ok(None);
+        }
+        let slot = session::acquire(target)?;
+        let max_rows = match errand {
+            Errand::Read => self.first_rows(),
+            Errand::Write => 0,
         };
-        Ok(slot.send_and_commit(&request)?.map(|reply| Run {
+        self.effort.begin_to_wait();
+        let Some(reply) = slot.run_alone(&self.request("", max_rows), errand)? else {
+            return Ok(None);
+        };
+        self.effort.received(reply.rows.len());
+        Ok(Some(Run {
             slot,
             // Of no transaction that could still be there.
             owner: (0, 0),
@@ -360,6 +385,10 @@ impl ScanState {
             chunks: 1,
             is_exhausted: true,
         }))
+    }
+
+    fn first_rows(&self) -> i32 {
+        if self.fetch_size > 0 { FIRST_ROWS.min(self.fetch_size) } else { FIRST_ROWS }
     }
 
     fn open(&self) -> Result<Run, Error> {
@@ -401,7 +430,10 @@ impl ScanState {
             let mut session = slot.enter()?;
             session.holds |= self.may_lock;
             session.wrote |= self.writes;
-            ((session.id, session.transaction), session.new_portal())
+            // One that returns nothing is through with its first answer.
+            let is_brief = self.writes && self.statement.result_formats.is_empty();
+            let portal = if is_brief { String::new() } else { session.new_portal() };
+            ((session.id, session.transaction), portal)
         };
         // SAFETY: guarded; reads the current user.
         let user = unsafe { pg_sys::GetUserId() }.to_u32();
@@ -546,10 +578,10 @@ impl Run {
         };
         self.check_owner()?;
         if let Some(bound) = self.bound.take() {
-            session::collect(&self.slot, bound, &statement.text())?;
+            session::collect(&self.slot, bound, statement)?;
         }
         self.effort.begin_to_wait();
-        let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        let reply = session::collect(&self.slot, ticket, statement)?;
         self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();

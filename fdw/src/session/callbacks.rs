@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
 
-use super::{commit, definitions, idle, registry, subtransaction};
+use super::{commit, definitions, flight, idle, registry, subtransaction};
 use crate::error::{Refusal, callback, emit, quietly};
 
 /// Registers the callbacks; once, at load.
@@ -44,6 +44,7 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _arg: pg_sys::Datum) {
 unsafe extern "C-unwind" fn at_transaction(event: XactEvent::Type, _arg: *mut c_void) {
     if matches!(event, XactEvent::XACT_EVENT_COMMIT | XactEvent::XACT_EVENT_ABORT) {
         registry::forget_announced();
+        flight::heed_cancel_again(event == XactEvent::XACT_EVENT_COMMIT);
     }
     match event {
         // SAFETY: PRE_ events may raise; nothing here has a destructor.

@@ -13,6 +13,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use cluster::txn::SECOND_PHASE_TIMEOUT;
 use pgrx::pg_sys;
 
 use super::exchange::{collect, collect_until};
@@ -26,8 +27,6 @@ use crate::error::{Error, Report, SqlState, emit};
 
 /// The one participant's COMMIT: past this its outcome is unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
-/// COMMIT PREPARED: past this the transaction is left to recovery.
-const SECOND_PHASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// ROLLBACK: past this the connection is discarded.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A row chunk that is on its way gets this long before it is cancelled.
@@ -44,7 +43,13 @@ pub fn before_commit() -> Result<(), Error> {
         if session.wrote {
             drop(session);
             writers.push(slot);
-        } else if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_unheard() {
+            continue;
+        }
+        if session.connection.is_busy() {
+            // The answer to a command that nobody waits for may have come.
+            session.connection.receive();
+        }
+        if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_unheard() {
             session.commit_unheard()?;
         } else if isolation != pg_sys::XACT_SERIALIZABLE && session.may_commit_late() {
             drop(session);
@@ -71,6 +76,10 @@ pub fn before_commit() -> Result<(), Error> {
         // A reader's COMMIT may still fail there, and nothing is decided yet.
         finish_readers(reader_commits)?;
         end_of_writers(&writers, wrote_here)
+    } else if let ([only], false) = (&writers[..], wrote_here) {
+        commit_in_one_phase(only)?;
+        // It is committed: from here on nothing may fail, nor be cancelled.
+        let_readers_end(reader_commits)
     } else {
         let ended = end_of_writers(&writers, wrote_here);
         ended.and(finish_readers(reader_commits))
@@ -99,12 +108,28 @@ fn send_to_all(slots: &[Rc<Slot>], sql: impl Fn(usize) -> String) -> Result<Sent
 
 fn finish_readers(sent: Sent) -> Result<(), Error> {
     for (slot, ticket, sql) in sent {
-        let tag = collect(&slot, ticket, &sql)?.tag;
+        let tag = collect(&slot, ticket, sql.as_str())?.tag;
         let mut session = slot.lease()?;
         if tag.as_deref() != Some("COMMIT") {
             return Err(not_ended(&session.name, &sql));
         }
         session.forget_transaction();
+    }
+    Ok(())
+}
+
+/// Waits for the COMMIT of readers, deaf to interrupts. A failure is shown as a
+/// warning and costs the session.
+fn let_readers_end(sent: Sent) -> Result<(), Error> {
+    let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
+    for (slot, ticket, sql) in sent {
+        let outcome = collect_until(&slot, ticket, &sql, deadline);
+        let mut session = slot.lease()?;
+        session.forget_transaction();
+        if let Err(error) = outcome {
+            session.discard();
+            emit(&Report::from(error).as_warning());
+        }
     }
     Ok(())
 }
@@ -160,7 +185,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
         sent.push((ticket, sql));
     }
     for ((slot, (ticket, sql)), participant) in writers.iter().zip(sent).zip(&prepared) {
-        let outcome = collect(slot, ticket, &sql);
+        let outcome = collect(slot, ticket, sql.as_str());
         let mut session = slot.lease()?;
         match outcome {
             Ok(reply) if reply.tag.as_deref() == Some("PREPARE TRANSACTION") => {
@@ -181,7 +206,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn not_ended(node: &str, sql: &str) -> Error {
+fn not_ended(node: &str, sql: &str) -> Error {
     let command = sql.split_whitespace().next().unwrap_or(sql);
     crate::error::Refusal::new(
         SqlState::parse("40000").unwrap_or(SqlState::INTERNAL),
@@ -192,7 +217,9 @@ pub(super) fn not_ended(node: &str, sql: &str) -> Error {
 
 /// COMMIT. Must not raise; the local commit has been decided.
 pub fn after_commit() -> Result<(), Error> {
+    let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
     let mut sent = Vec::new();
+    let mut left = Vec::new();
     let mut late = Vec::new();
     for slot in participants() {
         let mut session = slot.lease()?;
@@ -216,11 +243,10 @@ pub fn after_commit() -> Result<(), Error> {
             }
             Err(e) => {
                 session.forget_transaction();
-                left_in_doubt(&session.name, &gid, e);
+                left.push((session.name.clone(), session.node, gid, e));
             }
         }
     }
-    let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
     if !sent.is_empty() {
         cluster_map::note_end(Ended::TwoPhase);
     }
@@ -232,7 +258,7 @@ pub fn after_commit() -> Result<(), Error> {
             Ok(_) => {}
             // Recovery was faster.
             Err(Error::Remote { error, .. }) if error.sqlstate == SqlState::parse("42704") => {}
-            Err(e) => left_in_doubt(&session.name, &gid, e),
+            Err(e) => left.push((session.name.clone(), session.node, gid, e)),
         }
         if session.connection.lost().is_some() {
             session.discard();
@@ -245,6 +271,15 @@ pub fn after_commit() -> Result<(), Error> {
         session.forget_transaction();
         if !is_over {
             session.discard();
+        }
+    }
+    // The client is answered when its writes are seen everywhere, or when who
+    // looks for them knows that they are in doubt.
+    let is_recovered = left.iter().any(|(_, node, ..)| node.is_some())
+        && cluster_map::map().is_some_and(|map| map.leave_to_recovery(deadline));
+    for (name, node, gid, e) in left {
+        if node.is_none() || !is_recovered {
+            left_in_doubt(&name, &gid, e);
         }
     }
     Ok(())

@@ -73,6 +73,14 @@ pub struct Attempt {
     opening: Opening,
 }
 
+/// What the generation of [`destination`] would be.
+pub fn generation(target: Target) -> Result<u64, Error> {
+    match (target, cluster_map::map()) {
+        (Target::Node(node), Some(map)) => Ok(map.generation(node)?),
+        _ => destination(target).map(|destination| destination.generation),
+    }
+}
+
 /// Looks up how a target is reached.
 pub fn destination(target: Target) -> Result<Destination, Error> {
     match target {
@@ -146,6 +154,8 @@ fn startup(dbname: &str, application: &str, search_path: Option<&str>) -> Vec<(S
         ("DateStyle", "ISO"),
         ("IntervalStyle", "postgres"),
         ("extra_float_digits", "3"),
+        // Of a statement that is sent without BEGIN.
+        ("default_transaction_isolation", "read committed"),
     ];
     if !time_zone.is_empty() {
         settings.push(("TimeZone", &time_zone));

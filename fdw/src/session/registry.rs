@@ -36,6 +36,12 @@ pub fn participants() -> Vec<Rc<Slot>> {
     slots
 }
 
+/// How many nodes of the cluster take part in the running transaction, besides
+/// this one.
+pub fn node_participants() -> usize {
+    participants().iter().filter(|slot| matches!(slot.target, Target::Node(_))).count()
+}
+
 /// The slot of a target with a usable session in it, opened if need be. Within
 /// a remote transaction it is always the session that the transaction began on.
 pub fn acquire(target: Target) -> Result<Rc<Slot>, Error> {
@@ -55,14 +61,14 @@ fn needs_opening(slot: &Rc<Slot>) -> Result<Option<Destination>, Error> {
     {
         return session.check_usable().map(|()| None);
     }
-    let destination = opening::destination(slot.target)?;
+    let generation = opening::generation(slot.target)?;
     if let Some(mut session) = slot.try_lease()? {
-        if session.generation == destination.generation && session.connection.check_alive() {
+        if session.generation == generation && session.connection.check_alive() {
             return Ok(None);
         }
         session.discard();
     }
-    Ok(Some(destination))
+    opening::destination(slot.target).map(Some)
 }
 
 /// Notes that the running statement will need a session that is not there yet.

@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 use cluster::sharding::{LEAF_SCHEMA, NodeCommand};
+use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
-use super::step::{Received, Step};
+use super::step::{Finish, Received, Step};
 use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::report::Report;
+use crate::{gate, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -34,11 +36,12 @@ pub unsafe fn before_utility(
         let at_top = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
         match (*statement).type_ {
             NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
+            NodeTag::T_PrepareStmt => prepare(statement.cast()).map(|()| Step::Pass),
             NodeTag::T_TransactionStmt => {
                 if at_top && is_node_session() {
                     end_of_transaction(statement.cast())?;
                 }
-                Ok(Step::Pass)
+                Ok(begin_of_transaction(statement.cast(), at_top))
             }
             NodeTag::T_CreateStmt => {
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
@@ -83,17 +86,30 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
     // SAFETY: the grammar makes a VariableSetStmt with a name for SET, and a
     // list of A_Const for its values.
     unsafe {
+        let name = text((*statement).name);
+        let is_import = name == "TRANSACTION SNAPSHOT";
+        if is_import || name == "TRANSACTION" || name.eq_ignore_ascii_case("transaction_isolation")
+        {
+            if is_import {
+                snapshot::check_import()?;
+            }
+            return Ok(after_isolation(is_import, at_top));
+        }
         if !at_top || (*statement).kind != pg_sys::VariableSetKind::VAR_SET_VALUE {
             return Ok(Step::Pass);
         }
-        let name = text((*statement).name);
         if !name.starts_with("shardman.") || !is_node_session() {
             return Ok(Step::Pass);
         }
-        let value = elements::<pg_sys::A_Const>((*statement).args).next();
-        let value = value.map_or(String::new(), |constant| text((*constant).val.sval.sval));
+        let mut values = elements::<pg_sys::A_Const>((*statement).args)
+            .map(|constant| text((*constant).val.sval.sval));
+        let value = values.next().unwrap_or_default();
         match name.as_str() {
-            node_session::EFFECTIVE_USER => node_session::act_as(&value)?,
+            node_session::EFFECTIVE_USER => {
+                node_session::begin_alone();
+                node_session::act_as(&value)?;
+                values.next().map_or(Ok(()), |path| node_session::search(&path))?;
+            }
             node_session::APPLY => {
                 let command = serde_json::from_str::<NodeCommand>(&value).map_err(|error| {
                     Report::new(
@@ -104,10 +120,43 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::GATE => match GateRequest::parse(&value) {
+                Some(GateRequest::Close(closing)) => {
+                    snapshot::joins_the_cluster();
+                    gate::close(closing)?;
+                }
+                Some(GateRequest::Open) => gate::open(),
+                None => {
+                    return Err(Report::new(
+                        PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                        "could not read what another node asks of the commit gate",
+                    ));
+                }
+            },
             _ => return Ok(Step::Pass),
         }
         Ok(Step::Done)
     }
+}
+
+/// REPEATABLE READ may be in force when BEGIN has run.
+unsafe fn begin_of_transaction(statement: *mut pg_sys::TransactionStmt, at_top: bool) -> Step {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_BEGIN, TRANS_STMT_START};
+    // SAFETY: the caller's; the level is a variable of the backend.
+    let concerns_us = unsafe {
+        matches!((*statement).kind, TRANS_STMT_BEGIN | TRANS_STMT_START)
+            && (!(*statement).options.is_null()
+                || pg_sys::XactIsoLevel as u32 == pg_sys::XACT_REPEATABLE_READ)
+    };
+    if concerns_us { after_isolation(false, at_top) } else { Step::Pass }
+}
+
+fn after_isolation(is_import: bool, is_top: bool) -> Step {
+    if !is_import && !snapshot::is_wanted() {
+        return Step::Pass;
+    }
+    let finish = Some(Finish::Isolation { is_import, is_top });
+    Step::Run { statement: std::ptr::null_mut(), finish }
 }
 
 /// Whether another node sends rows for a leaf of this one.
@@ -135,6 +184,21 @@ unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
 unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
     // SAFETY: the caller's: null or valid.
     unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
+}
+
+/// PREPARE in a node session: not under a name that the other node could take
+/// for a statement of its own, such as the one that names the effective user.
+unsafe fn prepare(statement: *mut pg_sys::PrepareStmt) -> Result<(), Report> {
+    // SAFETY: the caller's; the grammar sets the name.
+    let name = unsafe { text((*statement).name) };
+    if !name.starts_with(fdw::RESERVED_NAMES) || !is_node_session() {
+        return Ok(());
+    }
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_RESERVED_NAME,
+        format!("prepared statement name \"{name}\" is reserved"),
+    )
+    .detail(format!("The prefix \"{}\" is for statements of other nodes.", fdw::RESERVED_NAMES)))
 }
 
 unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {

@@ -44,6 +44,13 @@ pub enum Finish {
     CreateIndex(CreatedIndex),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// The isolation level may have become REPEATABLE READ.
+    Isolation {
+        /// By SET TRANSACTION SNAPSHOT.
+        is_import: bool,
+        /// Not from within a function.
+        is_top: bool,
+    },
 }
 
 impl Finish {
@@ -54,6 +61,9 @@ impl Finish {
             Finish::CreateTable(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Isolation { is_import, is_top } => {
+                crate::snapshot::after_setting(*is_import, *is_top)
+            }
         }
     }
 }

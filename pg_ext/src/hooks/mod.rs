@@ -12,7 +12,9 @@
 mod analyze;
 mod copy;
 mod drop_guard;
+mod executor_start;
 mod partial_state;
+mod partitionwise;
 mod planner;
 mod truncate;
 mod utility;
@@ -21,6 +23,8 @@ mod utility;
 pub fn install() {
     analyze::install();
     drop_guard::install();
+    executor_start::install();
+    partitionwise::init();
     planner::install();
     utility::install();
 }

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use cluster::txn::settled_up_to;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
 };
@@ -10,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::nodes::Sessions;
 use super::pass;
-use crate::{catalog, settings};
+use crate::{catalog, gate, settings};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -33,7 +34,11 @@ pub extern "C-unwind" fn shardman_recovery_main(_argument: pg_sys::Datum) {
     BackgroundWorker::connect_worker_to_spi(Some(&settings::database()), None);
     let mut sessions = Sessions::default();
     let mut told = Vec::new();
+    let mut at_previous_pass = 0;
+    // The closing of a gate may wait for what is finished here.
+    gate::pass_freely();
     while BackgroundWorker::wait_latch(Some(INTERVAL)) {
+        let at_this_pass = gate::last_incident();
         // SAFETY of unwinding: an error ends the process, which starts anew.
         let done = BackgroundWorker::transaction(AssertUnwindSafe(|| {
             if !catalog::is_installed() {
@@ -46,6 +51,12 @@ pub extern "C-unwind" fn shardman_recovery_main(_argument: pg_sys::Datum) {
                 if tally.finished > 0 {
                     log!("shardman: finished {} prepared transactions", tally.finished);
                 }
+                if let Some(incident) =
+                    settled_up_to(tally.leftovers, at_previous_pass, at_this_pass)
+                {
+                    gate::settle(incident);
+                }
+                at_previous_pass = at_this_pass;
                 tally.troubles
             }
             Err(report) => vec![format!("recovery did not look everywhere: {}", report.message)],

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cluster::NodeId;
-use cluster::txn::{CoordinatorRecord, Listing, Verdict, decide};
+use cluster::txn::{CoordinatorRecord, Leftovers, Listing, Verdict, decide};
 
 use super::decision::{decisions, forget};
 use super::local::outcome_here;
@@ -15,12 +15,19 @@ use crate::membership::my_identity_if_any;
 use crate::report::Report;
 
 /// What a pass did.
-#[derive(Default)]
 pub struct Tally {
     /// Parts committed or rolled back.
     pub finished: i64,
     /// What an operator should know, one line each.
     pub troubles: Vec<String>,
+    /// What is left of this node's transactions.
+    pub leftovers: Leftovers,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally { finished: 0, troubles: Vec::new(), leftovers: Leftovers::None }
+    }
 }
 
 /// A pass under way.
@@ -79,10 +86,15 @@ impl Pass<'_> {
                 self.tally.finished += 1;
                 note_recovered();
             }
-            Err(report) => self.tally.troubles.push(format!(
-                "could not finish transaction \"{}\" on node {}: {}",
-                found.gid, found.node, report.message
-            )),
+            Err(report) => {
+                if found.gid.transaction.coordinator == self.me {
+                    self.tally.leftovers = Leftovers::Some;
+                }
+                self.tally.troubles.push(format!(
+                    "could not finish transaction \"{}\" on node {}: {}",
+                    found.gid, found.node, report.message
+                ));
+            }
         }
     }
 
@@ -93,11 +105,14 @@ impl Pass<'_> {
                     self.listing.note(member.id, found.iter().map(|part| part.gid.transaction));
                     self.prepared.extend(found);
                 }
-                // A node that is down is looked at again in the next pass.
-                Err(report) if is_absence(&report) => {}
-                Err(Report { message, .. }) => {
-                    let trouble = format!("could not look at node {}: {message}", member.id);
-                    self.tally.troubles.push(trouble);
+                Err(report) => {
+                    self.tally.leftovers = Leftovers::Some;
+                    // A node that is down is looked at again in the next pass.
+                    if !is_absence(&report) {
+                        let Report { message, .. } = report;
+                        let trouble = format!("could not look at node {}: {message}", member.id);
+                        self.tally.troubles.push(trouble);
+                    }
                 }
             }
         }
@@ -122,7 +137,11 @@ impl Pass<'_> {
                 has_decision: decided.iter().any(|it| it.transaction == found.gid.transaction),
             };
             match decide(record, found.is_old) {
-                Verdict::Wait => {}
+                Verdict::Wait => {
+                    if !found.is_old && self.tally.leftovers == Leftovers::None {
+                        self.tally.leftovers = Leftovers::OnlyYoung;
+                    }
+                }
                 Verdict::Commit => self.finish(found, "COMMIT"),
                 Verdict::Rollback => self.finish(found, "ROLLBACK"),
                 Verdict::Undecided => self.tally.troubles.push(format!(

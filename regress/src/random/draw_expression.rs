@@ -170,7 +170,7 @@ impl Generator<'_> {
             Int => *self.prng.pick(&[
                 ("(§ + §)", &[Int, Int][..]),
                 ("(§ - §)", &[Int, Int]),
-                ("((§ * §) % 97)", &[Int, Int]),
+                ("((§ % 997) * (§ % 997) % 97)", &[Int, Int]),
                 ("(§ / nullif(§, 0))", &[Int, Int]),
                 ("abs(§)", &[Int]),
                 ("(- §)", &[Int]),

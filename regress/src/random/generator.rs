@@ -1,4 +1,4 @@
-//! Draws queries; `draw_expression` and `draw_change` draw the rest.
+//! Draws queries; `draw_expression`, `draw_change` and `draw_point` draw the rest.
 
 use super::expression::Expression;
 use super::prng::Prng;

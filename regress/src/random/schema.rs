@@ -167,6 +167,19 @@ impl Table {
         table
     }
 
+    /// The column that decides where a row is.
+    pub fn distribution_column(&self) -> &Column {
+        let found = self.columns.iter().find(|c| c.name == self.distributed_by);
+        found.unwrap_or(&self.columns[0])
+    }
+
+    /// Whether rows of the two with the same distribution column are together;
+    /// not of a table with itself.
+    pub fn is_colocated_with(&self, other: &Table) -> bool {
+        let founder = |t: &Table| t.colocated_with.clone().unwrap_or_else(|| t.name.clone());
+        self.name != other.name && founder(self) == founder(other)
+    }
+
     /// The values of a new row, one for each column that is not generated.
     pub fn draw_row(&self, prng: &mut Prng, id: usize) -> Vec<Option<String>> {
         let columns = self.columns.iter().filter(|c| !c.is_generated);

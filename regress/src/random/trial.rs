@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use super::change::Change;
+use super::draw_point::Point;
 use super::generator::Generator;
 use super::prng::Prng;
 use super::query::Query;
@@ -214,12 +215,18 @@ impl Trial {
         let mut ids = 0;
         for _ in 0..n_statements {
             let node = prng.below(self.cluster.len());
-            let choice = if self.is_foreign { prng.below(7) } else { prng.below(10) };
+            let choice = if self.is_foreign { prng.below(7) } else { prng.below(12) };
             let mut generator = Generator::new(&mut prng, &schema.tables, &mut ids);
             let (difference, goes_on) = match choice {
                 0..7 => (self.try_query(node, &generator.query(), choice == 0)?, true),
                 7..9 => {
                     let difference = self.try_change(node, &generator.change(), &schema)?;
+                    let goes_on = difference.is_none();
+                    (difference, goes_on)
+                }
+                9..11 => {
+                    let point = generator.point();
+                    let difference = self.try_point(node, &point, choice == 9, &schema)?;
                     let goes_on = difference.is_none();
                     (difference, goes_on)
                 }
@@ -421,6 +428,61 @@ impl Trial {
             break;
         }
         Ok(Some(format!("{};\n{}", smallest.sql(), difference.shown())))
+    }
+
+    /// A point statement, for one key after the other.
+    fn try_point(
+        &self,
+        node: usize,
+        point: &Point,
+        is_prepared: bool,
+        schema: &Schema,
+    ) -> anyhow::Result<Option<String>> {
+        let of = |session: &Session, sql: &str| {
+            Outcome::of(session, sql).with_context(|| format!("node {}: {sql}", node + 1))
+        };
+        let mut done = String::new();
+        if is_prepared {
+            for session in [&self.cluster[node], &self.plain] {
+                session.run("DEALLOCATE ALL")?;
+            }
+            let sql = format!("PREPARE p ({}) AS {}", point.types.join(", "), point.sql);
+            done = format!("{sql};\n");
+            if let Some(difference) = self.both(node, &sql)? {
+                return Ok(Some(format!("{done}{}", difference.shown())));
+            }
+        }
+        for values in &point.values {
+            let sql = match is_prepared {
+                true => format!("EXECUTE p({})", values.join(", ")),
+                false => point.with_values(values),
+            };
+            let (mut cluster, mut plain) = (of(&self.cluster[node], &sql)?, of(&self.plain, &sql)?);
+            if !point.is_ordered {
+                (cluster, plain) = (cluster.sorted(), plain.sorted());
+            }
+            done.push_str(&format!("{sql};\n"));
+            if let Some(difference) = Difference::between(cluster, plain.clone()) {
+                return Ok(Some(format!("{done}{}", difference.shown())));
+            }
+            if !point.writes && !is_prepared {
+                let session = &self.cluster[node];
+                session.run("SET shardman.enable_router = off")?;
+                let mut otherwise = of(session, &sql)?;
+                session.run("SET shardman.enable_router = on")?;
+                if !point.is_ordered {
+                    otherwise = otherwise.sorted();
+                }
+                if let Some(difference) = Difference::between(otherwise, plain) {
+                    return Ok(Some(format!("{done}(not routed)\n{}", difference.shown())));
+                }
+            }
+        }
+        let state = match point.writes {
+            true => self.state((node + 1) % self.cluster.len(), schema)?,
+            false => None,
+        };
+        Ok(state.map(|d| format!("{done}then the tables\n{}", d.shown())))
     }
 
     /// Changes with savepoints between them.

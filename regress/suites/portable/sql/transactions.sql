@@ -82,7 +82,7 @@ SELECT count(*) FROM tx_account;
 UPDATE tx_account SET balance = balance WHERE id < 4;
 COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
-SELECT sum(balance) FROM tx_account;
+SELECT id FROM tx_account WHERE id = 1;
 COMMIT;
 BEGIN READ ONLY;
 SELECT count(*) FROM tx_account;

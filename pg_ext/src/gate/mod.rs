@@ -1,0 +1,14 @@
+//! This node's commit gate, in shared memory. What it is for and why it cannot
+//! deadlock: `cluster::txn`.
+
+mod closing;
+mod incidents;
+mod memory;
+mod passing;
+mod state;
+
+pub use closing::{close, open};
+pub use incidents::{await_settlement, last_incident, note_incident, settle};
+pub use memory::{next_look, request_memory};
+pub use passing::{init, pass_freely};
+pub use state::now;

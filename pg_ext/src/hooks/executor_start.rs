@@ -1,0 +1,42 @@
+//! ExecutorStart_hook: a statement does not pass over what is in doubt.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+
+use pgrx::prelude::*;
+
+use crate::in_doubt;
+
+static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
+
+mod raw {
+    use std::ffi::c_int;
+
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        /// Not the guarded binding of pgrx: see the rule in `hooks`.
+        #[link_name = "standard_ExecutorStart"]
+        pub fn standard_executor_start(statement: *mut pg_sys::QueryDesc, flags: c_int);
+    }
+}
+
+pub fn install() {
+    // SAFETY: as for every hook, set before any backend exists.
+    unsafe {
+        PREVIOUS = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(start);
+    }
+}
+
+unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
+    unsafe {
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
+            fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
+        }
+        match PREVIOUS {
+            Some(previous) => previous(statement, flags),
+            None => raw::standard_executor_start(statement, flags),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Before a statement reads.
+#![allow(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use cluster::txn::IN_DOUBT_WAIT;
+use pgrx::prelude::*;
+
+use super::look::{InDoubt, in_doubt_on};
+use crate::lists::{elements, text};
+use crate::report::Report;
+use crate::snapshot;
+
+/// Waits, bounded, for participants in doubt that have locked relations of the
+/// statement, and gives it a snapshot that sees them.
+///
+/// # Safety
+/// `statement` is about to be started.
+pub unsafe fn before_reading(statement: *mut pg_sys::QueryDesc) -> Result<(), Report> {
+    // SAFETY: the caller's.
+    let relations = unsafe { tables_of((*statement).plannedstmt) };
+    if relations.is_empty() || !crate::in_cluster_database() {
+        return Ok(());
+    }
+    let is_fixed = snapshot::isolation() >= pg_sys::XACT_REPEATABLE_READ;
+    if is_fixed && snapshot::is_of_the_cluster() {
+        // Taken while nothing was half carried out.
+        return Ok(());
+    }
+    let found = in_doubt_on(&relations, is_fixed)?;
+    let Some(first) = found.first() else { return Ok(()) };
+    let deadline = Instant::now() + IN_DOUBT_WAIT;
+    for one in &found {
+        wait_for(one, deadline)?;
+    }
+    // SAFETY: the caller's.
+    if is_fixed || !unsafe { renew_snapshot(statement) } {
+        return Err(failed(first, "It was finished after the statement had begun."));
+    }
+    Ok(())
+}
+
+/// What a statement may read here of users' rows: tables with rows, and, if it
+/// finds its partition only when it runs, partitioned tables. Not the extension's
+/// own: recovery reads them to end what is in doubt, which has locked them too.
+unsafe fn tables_of(plan: *mut pg_sys::PlannedStmt) -> Vec<pg_sys::Oid> {
+    // SAFETY: a valid plan; its range table holds RangeTblEntry nodes.
+    unsafe {
+        let is_routed = !(*plan).planTree.is_null()
+            && (*(*plan).planTree).type_ == pg_sys::NodeTag::T_CustomScan;
+        elements::<pg_sys::RangeTblEntry>((*plan).rtable)
+            .filter(|entry| {
+                let kind = (**entry).relkind as u8;
+                (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+                    && (kind == pg_sys::RELKIND_RELATION
+                        || (is_routed && kind == pg_sys::RELKIND_PARTITIONED_TABLE))
+                    && (**entry).relid.to_u32() >= pg_sys::FirstNormalObjectId
+            })
+            .map(|entry| (*entry).relid)
+            .filter(|rel| {
+                text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(*rel))) != "shardman"
+            })
+            .collect()
+    }
+}
+
+/// Waits for its end as for any transaction's, so that the deadlock detector
+/// sees the wait.
+fn wait_for(one: &InDoubt, deadline: Instant) -> Result<(), Report> {
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let waited = {
+        let _bound = LockTimeout::at_most(left);
+        PgTryBuilder::new(|| {
+            // SAFETY: guarded; an id of this node's.
+            unsafe {
+                pg_sys::XactLockTableWait(
+                    one.xid,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    pg_sys::XLTW_Oper::XLTW_None,
+                )
+            };
+            true
+        })
+        .catch_when(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
+        .execute()
+    };
+    match waited {
+        true => Ok(()),
+        false => Err(failed(one, "The node that decides about it did not come back in time.")),
+    }
+}
+
+/// While alive, waits for locks are bounded.
+struct LockTimeout(i32);
+
+impl LockTimeout {
+    fn at_most(bound: Duration) -> LockTimeout {
+        let bound = i32::try_from(bound.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the backend's own variable, read when a wait begins.
+        unsafe {
+            let before = pg_sys::LockTimeout;
+            pg_sys::LockTimeout = if before == 0 { bound } else { before.min(bound) };
+            LockTimeout(before)
+        }
+    }
+}
+
+impl Drop for LockTimeout {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::LockTimeout = self.0 };
+    }
+}
+
+/// Gives a statement of the client's own a snapshot taken now; false if it is
+/// another's, whose snapshot may be in use elsewhere.
+unsafe fn renew_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
+    // SAFETY: the statement is being started by a portal, which has pushed its
+    // snapshot on top of the stack and registered it with the statement; both
+    // are exchanged.
+    unsafe {
+        let Some(portal) = pg_sys::ActivePortal.as_ref() else { return false };
+        let is_the_portals = elements::<pg_sys::PlannedStmt>(portal.stmts)
+            .any(|plan| plan == (*statement).plannedstmt);
+        if !is_the_portals
+            || !pg_sys::ActiveSnapshotSet()
+            || pg_sys::GetActiveSnapshot() != (*statement).snapshot
+        {
+            return false;
+        }
+        pg_sys::PopActiveSnapshot();
+        pg_sys::UnregisterSnapshot((*statement).snapshot);
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        (*statement).snapshot = pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot());
+        true
+    }
+}
+
+fn failed(one: &InDoubt, why: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        "could not read rows that a transaction in doubt may have written",
+    )
+    .detail(format!("Transaction \"{}\" is prepared on this node. {why}", one.gid))
+    .hint("Run the statement again. Look at shardman.in_doubt if this persists.")
+}
