@@ -11,6 +11,7 @@ pub(super) type Scope = Vec<Expression>;
 
 const COMPARISONS: &[&str] = &["=", "=", "=", "<>", "<", "<=", ">", ">="];
 const DEPTH: usize = 3;
+const WAYS: &[&str] = &["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"];
 
 /// Draws statements about some tables.
 pub struct Generator<'a> {
@@ -31,11 +32,56 @@ impl<'a> Generator<'a> {
 
     /// A statement that returns rows.
     pub fn query(&mut self) -> Query {
+        if self.prng.one_in(5) {
+            return self.top();
+        }
         let with = if self.prng.one_in(6) { self.with() } else { String::new() };
         let kinds: Vec<Type> = (0..1 + self.prng.below(4)).map(|_| self.kind()).collect();
         let query = self.ordered(with, &kinds, DEPTH);
         self.named.clear();
         query
+    }
+
+    /// The first rows of a table or a join in the order of expressions, which the
+    /// query need not show.
+    fn top(&mut self) -> Query {
+        let mut scope = Scope::new();
+        let mut from = Vec::new();
+        for i in 0..1 + usize::from(self.prng.one_in(3)) {
+            let (table, alias) = (self.table(), self.alias());
+            let columns = scope_of(table, &alias);
+            let on = if i > 0 { self.equality(&scope, &columns) } else { None };
+            let kind = match (i, &on) {
+                (0, _) => "",
+                (_, None) => "CROSS JOIN",
+                _ => *self.prng.pick(&["JOIN", "JOIN", "LEFT JOIN"]),
+            };
+            from.push(Join { kind, item: format!("{} {alias}", table.name), on });
+            scope.extend(columns);
+        }
+        let conditions =
+            (0..self.prng.below(3)).map(|_| self.expression(Type::Bool, 1, &scope)).collect();
+        let mut items = Vec::new();
+        for _ in 0..1 + self.prng.below(2) {
+            let (kind, depth) = (self.kind(), self.prng.below(3));
+            items.push(self.expression(kind, depth, &scope).text());
+        }
+        let kinds: Vec<Type> = (0..1 + self.prng.below(3)).map(|_| self.kind()).collect();
+        let columns = kinds.iter().map(|kind| self.expression(*kind, 1, &scope)).collect();
+        // Then by all that is shown, so that ties look alike.
+        items.extend((1..=kinds.len()).map(|place| place.to_string()));
+        let order: Vec<String> =
+            items.iter().map(|item| format!("{item}{}", self.prng.pick(WAYS))).collect();
+        let (limit, offset) = (self.prng.below(15), self.prng.below(6));
+        let limit = match self.prng.below(4) {
+            0 => None,
+            1 => Some(format!("LIMIT {limit} OFFSET {offset}")),
+            _ => Some(format!("LIMIT {limit}")),
+        };
+        let select =
+            Select { is_distinct: false, columns, from, conditions, group: None, having: None };
+        let body = Body::Select(Box::new(select));
+        Query { with: String::new(), body, order: Some(order.join(", ")), limit }
     }
 
     pub(super) fn kind(&mut self) -> Type {
@@ -68,14 +114,8 @@ impl<'a> Generator<'a> {
             for i in (1..places.len()).rev() {
                 places.swap(i, self.prng.below(i + 1));
             }
-            let items: Vec<String> = places
-                .iter()
-                .map(|place| {
-                    let way =
-                        *self.prng.pick(&["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
-                    format!("{place}{way}")
-                })
-                .collect();
+            let items: Vec<String> =
+                places.iter().map(|place| format!("{place}{}", self.prng.pick(WAYS))).collect();
             query.order = Some(items.join(", "));
             if self.prng.one_in(2) {
                 let (limit, offset) = (self.prng.below(15), self.prng.below(6));
