@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use regress::{Session, TestCluster, db_error, eventually};
 
+type Rows = Vec<Vec<Option<String>>>;
+
 const BOUND: Duration = Duration::from_secs(30);
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
 const FILL: &str = "TRUNCATE a, b; INSERT INTO a SELECT g, g, 'old' FROM generate_series(1, 24) g;
