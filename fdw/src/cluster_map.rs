@@ -2,6 +2,7 @@
 //! reached, and what a session there must say first. Values only; the cdylib
 //! implements it over the shard map, tests over a setting.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -43,6 +44,15 @@ pub struct PreparedParticipant {
     pub gid: String,
 }
 
+/// The partitions of a sharded table, which are alike in size and indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The table.
+    pub table: u64,
+    /// A partition that is on this node, if there is one.
+    pub here: Option<pg_sys::Oid>,
+}
+
 /// How a transaction that used other nodes has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -60,6 +70,11 @@ pub trait ClusterMap: Sync {
     /// The node of a foreign table that is a leaf of a sharded table; `None`
     /// for a foreign table of a server that a user created.
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal>;
+
+    /// The family of a leaf of a sharded table; `None` for other foreign tables.
+    fn family_of_leaf(&self, _relid: pg_sys::Oid) -> Option<Family> {
+        None
+    }
 
     /// The colocation group of a sharded table, by its parent; `None` for any other
     /// table.
@@ -86,12 +101,17 @@ pub trait ClusterMap: Sync {
     }
 
     /// What rides in front of a statement so that it runs as the right user
-    /// with the right search path, as SQL commands without a trailing
-    /// semicolon. Sent when the text differs from what that session was last
-    /// told, and again after any error or transaction end.
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    /// with the right search path, one SQL command. Sent when the text differs
+    /// from what that session was last told, and again after any error or
+    /// transaction end.
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         let _ = node;
-        crate::session::default_opening_statements()
+        crate::session::default_opening_statement()
+    }
+
+    /// The `generation` of [`ClusterMap::endpoint`], asked for each statement.
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        self.endpoint(node).map(|endpoint| endpoint.generation)
     }
 
     /// Refuses to begin a transaction on a node if the isolation level of the

@@ -27,11 +27,31 @@ mod imported {
         #[link_name = "RelationGetPartitionQual"]
         pub fn get_partition_qual(relation: pgrx::pg_sys::Relation) -> *mut pgrx::pg_sys::List;
 
+        #[link_name = "RegisterTimeout"]
+        pub fn register_timeout(id: u32, handler: unsafe extern "C-unwind" fn()) -> u32;
+        #[link_name = "enable_timeout_after"]
+        pub fn enable_timeout_after(id: u32, milliseconds: i32);
+
         pub fn pq_buffer_has_data() -> bool;
         pub fn pq_startmsgread();
         pub fn pq_peekbyte() -> ::core::ffi::c_int;
         pub fn pq_endmsgread();
     }
+}
+
+/// The first timeout that an extension may have; 15 and 16. 17 has one more of core's.
+const USER_TIMEOUT: u32 = 12;
+
+/// A timeout of our own. `handler` runs in a signal handler.
+pub fn register_timeout(handler: unsafe extern "C-unwind" fn()) -> u32 {
+    // SAFETY: guarded; the function lives as long as the process.
+    unsafe { imported::register_timeout(USER_TIMEOUT, handler) }
+}
+
+/// Starts a timeout, or starts it anew.
+pub fn enable_timeout_after(id: u32, milliseconds: i32) {
+    // SAFETY: guarded; the timeout was registered.
+    unsafe { imported::enable_timeout_after(id, milliseconds) }
 }
 
 /// The type of the client's next message, if it has already come. Between two

@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 
-use crate::{analyze, explain, modify, scan};
+use crate::{analyze, explain, import, modify, scan};
 
 /// A fresh routine in the current memory context; what the wrapper's handler
 /// function returns.
@@ -51,6 +51,7 @@ pub fn handler() -> *mut pg_sys::FdwRoutine {
 
         (*routine).ExplainForeignScan = Some(explain::explain_scan);
         (*routine).ExplainForeignModify = Some(modify::explain_modify);
+        (*routine).ImportForeignSchema = Some(import::import_schema);
         (*routine).AnalyzeForeignTable = Some(analyze::analyze_table);
         routine
     }

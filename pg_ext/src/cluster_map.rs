@@ -1,16 +1,18 @@
 //! What the wrapper asks of the cluster, answered from this node's catalogues.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 use std::time::Instant;
 
-use cluster::sharding::{LeafName, REMOTE_SCHEMA};
+use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 use cluster::txn::{Gid, TransactionName};
-use cluster::{NodeId, TableId};
-use fdw::{ClusterMap, Ended, Endpoint, PreparedParticipant, Refusal};
+use cluster::{NodeId, PartitionNumber, TableId};
+use fdw::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, Refusal};
 use pgrx::prelude::*;
 
-use crate::catalog::registry;
+use crate::catalog::{loaded_registry, registry};
 use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
@@ -36,6 +38,9 @@ fn reach_from_a_participant(node: NodeId) -> Refusal {
 
 impl ClusterMap for Catalogs {
     fn node_of_leaf(&self, relid: pg_sys::Oid) -> Result<Option<NodeId>, Refusal> {
+        if let Some(node) = loaded_registry().and_then(|registry| registry.foreign_leaf(relid)) {
+            return Ok(Some(node));
+        }
         // SAFETY: syscache look-ups in a transaction; palloc'd names or null.
         let (schema, name) = unsafe {
             let namespace = pg_sys::get_rel_namespace(relid);
@@ -50,12 +55,51 @@ impl ClusterMap for Catalogs {
             let placement = registry.placement(table.group_id)?;
             placement.get(usize::from(leaf.partition.0)).copied()
         });
+        if let Some(node) = node {
+            registry.note_foreign_leaf(relid, node);
+        }
         Ok(node)
+    }
+
+    fn family_of_leaf(&self, relid: pg_sys::Oid) -> Option<Family> {
+        self.node_of_leaf(relid).ok()??;
+        // SAFETY: syscache look-ups in a transaction; a palloc'd name or null.
+        let name = unsafe { text(pg_sys::get_rel_name(relid)) };
+        let leaf = LeafName::parse(&name)?;
+        let registry = registry().ok()?;
+        let table = registry.table(leaf.table)?;
+        let own = self.local_node()?;
+        let placement = registry.placement(table.group_id)?;
+        let here = placement.iter().position(|node| *node == own).and_then(|number| {
+            // SAFETY: as above.
+            let table_name = unsafe { text(pg_sys::get_rel_name(table.rel)) };
+            let number = PartitionNumber(u16::try_from(number).ok()?);
+            let sibling = LeafName::new(leaf.table, &table_name, number);
+            let name = CString::new(sibling.as_str()).ok()?;
+            let schema = CString::new(LEAF_SCHEMA).ok()?;
+            // SAFETY: guarded look-ups; both strings live during the calls.
+            let oid = unsafe {
+                let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+                pg_sys::get_relname_relid(name.as_ptr(), schema)
+            };
+            (oid != pg_sys::InvalidOid).then_some(oid)
+        });
+        Some(Family { table: table.table_id.0, here })
     }
 
     fn colocation_group(&self, parent: pg_sys::Oid) -> Result<Option<TableId>, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         Ok(registry.table_of(parent).map(|table| table.group_id))
+    }
+
+    fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        if let Some(known) = registry.generation(node) {
+            return Ok(known);
+        }
+        let generation = self.endpoint(node)?.generation;
+        registry.note_generation(node, generation);
+        Ok(generation)
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
@@ -89,9 +133,9 @@ impl ClusterMap for Catalogs {
         membership::my_identity_if_any().ok().flatten().map(|identity| identity.node_id)
     }
 
-    fn opening_statements(&self, node: NodeId) -> Result<String, Refusal> {
+    fn opening_statement(&self, node: NodeId) -> Result<Rc<str>, Refusal> {
         deadlock::coordinate(node);
-        fdw::session::default_opening_statements()
+        fdw::session::default_opening_statement()
     }
 
     fn note_end(&self, how: Ended) {

@@ -71,6 +71,7 @@ pub extern "C-unwind" fn _PG_init() {
     gate::request_memory();
     gate::init();
     fdw::init();
+    fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
     hooks::install();

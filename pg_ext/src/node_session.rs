@@ -6,9 +6,11 @@
 //! trigger or a DO block never runs at top level, so only the node at the other
 //! end of the wire can speak here.
 //!
-//! Contract with `fdw`, the sending end: after BEGIN and before the first
-//! statement the effective user is set. It stays in force until the transaction
-//! ends or the sender names another.
+//! Contract with `fdw`, the sending end: every transaction begins with BEGIN,
+//! unless it is one statement, and then names the effective user and the search
+//! path. The user stays in force until the transaction ends or the sender names
+//! another. The sender has prepared this command, so nobody else may prepare
+//! one under a name like its own.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -21,7 +23,7 @@ use crate::report::Report;
 /// The role that nodes log in with.
 pub const NODE_ROLE: &CStr = c"shardman_node";
 
-/// `SET shardman.effective_user TO 'name'`.
+/// `SET shardman.effective_user TO 'name'`, or `TO 'name', 'search_path'`.
 pub const EFFECTIVE_USER: &str = "shardman.effective_user";
 /// `SET shardman.apply TO '<NodeCommand as JSON>'`.
 pub const APPLY: &str = "shardman.apply";
@@ -57,6 +59,41 @@ pub fn is_node_session() -> bool {
 /// Whether it has been found out that the client is no node. Raises nothing.
 pub fn is_known_user_session() -> bool {
     IS_NODE_SESSION.get() == Some(false)
+}
+
+/// The first command of a transaction without BEGIN: its isolation level is
+/// the one that such a statement was sent with, whatever default a function has
+/// left behind in this session.
+pub fn begin_alone() {
+    // SAFETY: reads and a write of backend variables, before the transaction
+    // has a snapshot: what StartTransaction does.
+    unsafe {
+        if !pg_sys::IsTransactionBlock() && !pg_sys::FirstSnapshotSet {
+            pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        }
+    }
+}
+
+/// Names are found where the sender finds them.
+pub fn search(path: &str) -> Result<(), Report> {
+    let wanted = CString::new(path).unwrap_or_default();
+    // SAFETY: the setting's variable is a valid C string; strings are copied.
+    unsafe {
+        if CStr::from_ptr(pg_sys::namespace_search_path) == wanted.as_c_str() {
+            return Ok(());
+        }
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            wanted.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SET,
+            true,
+            0,
+            false,
+        );
+    }
+    Ok(())
 }
 
 /// From now on, and until the transaction ends, statements run as this user:

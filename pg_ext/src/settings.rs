@@ -79,6 +79,16 @@ pub fn define() {
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
+        c"shardman.idle_connection_timeout",
+        c"Sets how long a session with a node or a foreign server may be idle before it is closed.",
+        c"0 keeps it open until this session ends.",
+        &fdw::session::IDLE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
         c"shardman.num_parts",
         c"Sets the number of partitions of new sharded tables.",
         c"Used when CREATE TABLE has no option num_parts. Choose several times the number of nodes that the cluster may grow to.",

@@ -26,3 +26,50 @@ pub unsafe extern "C-unwind" fn fdw_handler_wrapper(
 fn fdw_validator(options: Vec<String>, catalog: pg_sys::Oid) {
     fdw::validate_options(&options, catalog).map_err(Report::from).or_raise()
 }
+
+/// The wrapper's options, a row for each and each object that it belongs to.
+#[pg_extern(sql = false)]
+fn wrapper_options() -> TableIterator<
+    'static,
+    (
+        name!(option, &'static str),
+        name!(command, &'static str),
+        name!(takes, String),
+        name!(default_value, &'static str),
+        name!(effect, &'static str),
+    ),
+> {
+    TableIterator::new(fdw::OPTIONS.iter().flat_map(|option| {
+        option.carriers.iter().map(move |carrier| {
+            (option.name, carrier.command(), option.values(), option.default, option.doc)
+        })
+    }))
+}
+
+/// The sessions with nodes and servers that this one has open.
+#[pg_extern(sql = false)]
+fn connections() -> TableIterator<
+    'static,
+    (
+        name!(server_name, String),
+        name!(node_id, Option<i32>),
+        name!(valid, bool),
+        name!(in_transaction, bool),
+    ),
+> {
+    let open = fdw::session::open_sessions().map_err(Report::from).or_raise();
+    TableIterator::new(open.into_iter().map(|s| {
+        let node = s.node.and_then(|node| i32::try_from(node.0).ok());
+        (s.name, node, s.is_valid, s.in_transaction)
+    }))
+}
+
+#[pg_extern(sql = false)]
+fn disconnect(server_name: &str) -> bool {
+    fdw::session::disconnect(Some(server_name)).map_err(Report::from).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn disconnect_all() -> bool {
+    fdw::session::disconnect(None).map_err(Report::from).or_raise()
+}

@@ -53,6 +53,27 @@ fn three_seconds_of_three_servers_take_one() -> anyhow::Result<()> {
 }
 
 #[test]
+fn scans_that_are_merged_are_asked_together() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let session = create_slow_table(&cluster)?;
+    let timed = |query: &str| {
+        let start = Instant::now();
+        session.rows(query).map(|rows| (rows.len(), start.elapsed()))
+    };
+    session.run("PREPARE top(int) AS SELECT id FROM slow WHERE id <> $1 ORDER BY v, id")?;
+    session.run("SET plan_cache_mode = force_generic_plan")?;
+    for query in ["SELECT id FROM slow ORDER BY v, id LIMIT 5", "EXECUTE top(7)"] {
+        let plan = session.rows(&format!("EXPLAIN {query}"))?;
+        assert!(format!("{plan:?}").contains("Merge Append"), "{plan:?}");
+        let (rows, took) = timed(query)?;
+        println!("{query}: {took:?}");
+        assert_eq!(rows, 3);
+        assert!(took < Duration::from_millis(2500), "{query}: {took:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn leaves_of_all_nodes_are_read_at_the_same_time() -> anyhow::Result<()> {
     let cluster = TestCluster::up(3)?;
     let session = cluster.session(1)?;

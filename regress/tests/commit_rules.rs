@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use regress::{Moment, Stop, TestCluster, eventually};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -129,6 +130,23 @@ fn a_one_phase_commit_without_an_answer_is_of_unknown_outcome_and_not_repeated()
         assert_eq!(code, Some("08007"), "{error:#}");
         assert_eq!(stage.value(2)?, committed, "{moment:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_reader_does_not_fail_what_the_writer_has_committed() -> anyhow::Result<()> {
+    let stage = Stage::set_up()?;
+    let lock = format!("SELECT FROM t WHERE id = {} FOR UPDATE", stage.keys[2]);
+    let transaction = format!("BEGIN; {lock}; {}; COMMIT", stage.write(2));
+    let stop = stage.cluster.proxy(3).stop_at_exactly("COMMIT", Moment::Reply);
+    let told = stage.run_while(&transaction, || {
+        stop.wait(BOUND)?;
+        eventually("the writer has committed", BOUND, || Ok((stage.value(2)? == 1).then_some(())))?;
+        stop.cut();
+        Ok(())
+    })?;
+    told.context("the writer has committed")?;
+    assert_eq!(stage.value(2)?, 1);
     Ok(())
 }
 

@@ -303,3 +303,26 @@ fn contention_without_cycles_has_no_victims_and_with_them_goes_on() -> anyhow::R
     assert!(failed.iter().all(|code| code == "40P01"), "{failed:?}");
     Ok(())
 }
+
+#[test]
+fn a_prepared_participant_is_part_of_its_transaction() -> anyhow::Result<()> {
+    let stage = Stage::new(3, &[])?;
+    stage.cluster.session(1)?.run(
+        "CREATE TABLE d (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)
+         WITH (distributed_by = 'id', colocate_with = 't')",
+    )?;
+    let (old, young) = (stage.begin(2)?, stage.begin(1)?);
+    // The young one's PREPARE on node 2 waits to know whether the old one's row
+    // stays, while what it did on node 3 is prepared already.
+    let insert = format!("INSERT INTO d VALUES ({})", stage.keys[1]);
+    old.session.run(&insert)?;
+    young.session.run(&insert)?;
+    young.session.run(&stage.update(3))?;
+    let steps = [(&young, "COMMIT".to_owned()), (&old, stage.update(3))];
+    stage.assert_one_falls(&steps, 0)?;
+    let watcher = stage.cluster.session(3)?;
+    assert_eq!(watcher.integer("SELECT count(*) FROM d")?, 1);
+    assert_eq!(watcher.integer("SELECT sum(v) FROM t")?, 1);
+    assert_eq!(watcher.integer("SELECT count(*) FROM shardman.in_doubt")?, 0);
+    Ok(())
+}

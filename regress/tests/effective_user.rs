@@ -26,6 +26,7 @@ BEGIN
         'SET shardman.apply TO ''{"command":"lock_ddl"}''',
         'SELECT set_config(''shardman.effective_user'', ''postgres'', false)',
         'SELECT shardman.raft_rpc(''x'')', 'DISCARD ALL', 'RESET ALL',
+        'PREPARE shardman_1 AS SELECT 1',
         'ALTER ROLE mallory SUPERUSER', 'SELECT * FROM pg_authid']
     LOOP
         BEGIN
@@ -226,6 +227,24 @@ fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
     assert_eq!(session.value("SELECT current_user")?, "shardman_node");
     let unknown = session.failure("SET shardman.effective_user TO 'nobody at all'")?;
     assert_eq!(unknown.code().code(), "42704");
+
+    // A transaction without BEGIN: the user and the path end with it, too.
+    session.run("SET search_path = pg_temp")?;
+    let alone = "SET shardman.effective_user TO 'alice', 'pg_catalog, public'";
+    for ending in ["SELECT 1", "SELECT 1/0"] {
+        session.run(&format!(
+            "{alone}; DO $$ BEGIN ASSERT current_user = 'alice'
+                AND current_setting('search_path') = 'pg_catalog, public'; END $$"
+        ))?;
+        let _ = session.run(&format!("{alone}; {ending}"));
+        assert_eq!(session.value("SELECT current_user")?, "shardman_node");
+    }
+    // It cannot be made to look like something else.
+    for name in ["shardman_1", "shardman_"] {
+        let reserved = session.failure(&format!("PREPARE {name} AS SELECT 1"))?;
+        assert_eq!(reserved.code().code(), "42939", "{name}");
+    }
+    nodes[1].run("PREPARE shardman_1 AS SELECT 1")?;
 
     // For anyone else these are no settings at all.
     for statement in [

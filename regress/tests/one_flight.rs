@@ -21,6 +21,51 @@ fn cluster_with_table() -> anyhow::Result<TestCluster> {
     Ok(cluster)
 }
 
+fn ids_on_other_nodes(session: &Session) -> anyhow::Result<Vec<i64>> {
+    let rows =
+        session.rows("SELECT id FROM t WHERE tableoid::regclass::text LIKE 'shardman_remote.%'")?;
+    let ids: Vec<i64> = rows.iter().flatten().flatten().filter_map(|id| id.parse().ok()).collect();
+    anyhow::ensure!(ids.len() >= 3, "rows on other nodes: {ids:?}");
+    Ok(ids)
+}
+
+#[test]
+fn what_a_function_leaves_behind_over_there_is_not_the_next_ones() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    for node in 1..=3 {
+        cluster.session(node)?.run(
+            "CREATE SCHEMA elsewhere; CREATE TABLE seen (level text, path text);
+             CREATE FUNCTION litter(int) RETURNS boolean LANGUAGE plpgsql AS $$
+             BEGIN
+                 INSERT INTO public.seen VALUES (current_setting('transaction_isolation'),
+                                                 current_setting('search_path'));
+                 SET default_transaction_isolation = 'serializable';
+                 SET search_path = elsewhere;
+                 RETURN true;
+             END $$",
+        )?;
+    }
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int CHECK (v = 0 OR public.litter(v)))
+         WITH (distributed_by = 'id', num_parts = 6)",
+    )?;
+    one.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 12) g")?;
+    one.run("SET search_path = public, pg_temp")?;
+    let remote = ids_on_other_nodes(&one)?;
+    for v in 1..=3 {
+        for id in &remote {
+            one.run(&format!("UPDATE t SET v = {v} WHERE id = {id}"))?;
+        }
+    }
+    for node in 2..=3 {
+        let seen = cluster.session(node)?.rows("SELECT DISTINCT level, path FROM seen")?;
+        let expected = ["read committed", "public, pg_temp"].map(|s| Some(s.to_owned()));
+        anyhow::ensure!(seen == [expected.to_vec()], "on node {node}: {seen:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn alone_it_is_done_and_its_errors_are_the_owners() -> anyhow::Result<()> {
     let cluster = cluster_with_table()?;
@@ -89,6 +134,87 @@ fn a_pipeline_is_one_transaction() -> anyhow::Result<()> {
     for id in 1..=12 {
         wire.pipeline(&[&format!("INSERT INTO t VALUES ({id}, 1)")])?;
         anyhow::ensure!(sum(&one)? == id, "row {id} is not there");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_that_the_owner_ignores_denies_nothing() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    for node in 1..=3 {
+        cluster.session(node)?.run(
+            "CREATE FUNCTION stubborn(int) RETURNS boolean LANGUAGE plpgsql AS $$
+             BEGIN
+                 PERFORM pg_sleep(20);
+                 RETURN true;
+             EXCEPTION WHEN query_canceled THEN
+                 RETURN true;
+             END $$",
+        )?;
+    }
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int CHECK (v = 0 OR stubborn(v)))
+         WITH (distributed_by = 'id', num_parts = 6)",
+    )?;
+    one.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 12) g")?;
+    let remote = ids_on_other_nodes(&one)?;
+    one.run("SET statement_timeout = '300ms'")?;
+    for id in &remote[..3] {
+        // It was committed over there: 57014 would say that it was not.
+        one.run(&format!("UPDATE t SET v = 1 WHERE id = {id}"))?;
+        // What was too late for that statement is not in time for another.
+        anyhow::ensure!(one.integer(&format!("SELECT v FROM t WHERE id = {id}"))? == 1);
+    }
+    // Cancels are heeded again.
+    let code = one.failure("SELECT pg_sleep(20)")?.code().code().to_string();
+    anyhow::ensure!(code == "57014", "{code}");
+    Ok(())
+}
+
+#[test]
+fn a_select_alone_leaves_nothing_open_and_sees_what_is_committed() -> anyhow::Result<()> {
+    let cluster = cluster_with_table()?;
+    let (one, two) = (cluster.session(1)?, cluster.session(2)?);
+    one.run("INSERT INTO t SELECT g, 0 FROM generate_series(1, 12) g")?;
+    one.run("SET application_name = 'reader'")?;
+    for id in 1..=12 {
+        two.run(&format!("UPDATE t SET v = {id} WHERE id = {id}"))?;
+        anyhow::ensure!(one.integer(&format!("SELECT v FROM t WHERE id = {id}"))? == id);
+        one.failure(&format!("SELECT 1 / (v - {id}) FROM t WHERE id = {id}"))?;
+        // In a block the rows of one snapshot stay the same.
+        one.run("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
+        anyhow::ensure!(one.integer(&format!("SELECT v FROM t WHERE id = {id}"))? == id);
+        two.run(&format!("UPDATE t SET v = 0 WHERE id = {id}"))?;
+        anyhow::ensure!(one.integer(&format!("SELECT v FROM t WHERE id = {id}"))? == id);
+        one.run("COMMIT")?;
+        anyhow::ensure!(one.integer(&format!("SELECT v FROM t WHERE id = {id}"))? == 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_select_alone_returns_more_rows_than_were_expected() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE many (k int, v int, PRIMARY KEY (k, v))
+         WITH (distributed_by = 'k', num_parts = 6)",
+    )?;
+    // Each leaf was analysed when it held a row, and holds a thousand.
+    one.run("INSERT INTO many SELECT k, 0 FROM generate_series(1, 12) k; ANALYZE many")?;
+    one.run(
+        "INSERT INTO many SELECT k, v FROM generate_series(1, 12) k, generate_series(1, 999) v",
+    )?;
+    for k in 1..=12 {
+        let (rows, sum) = (
+            one.integer(&format!(
+                "SELECT count(*) FROM (SELECT v FROM many WHERE k = {k} OFFSET 0) x"
+            ))?,
+            one.rows(&format!("SELECT v FROM many WHERE k = {k}"))?,
+        );
+        let sum: i64 = sum.iter().flatten().flatten().filter_map(|v| v.parse::<i64>().ok()).sum();
+        anyhow::ensure!((rows, sum) == (1000, 499_500), "{k}: {rows} rows, sum {sum}");
     }
     Ok(())
 }

@@ -137,6 +137,29 @@ fn a_running_coordinator_and_an_unknown_transaction_are_left_alone() -> anyhow::
 }
 
 #[test]
+fn a_silent_node_does_not_keep_the_others_waiting() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let first = cluster.session(1)?;
+    first.run(TABLE)?;
+    // Recovery has its sessions by now.
+    eventually("recovery has looked at node 3", BOUND, || {
+        let sessions =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_prepared_xacts%'
+                        AND usename = 'shardman_node'";
+        Ok((cluster.session(3)?.integer(sessions)? > 0).then_some(()))
+    })?;
+    cluster.on_node("pause", 3)?;
+    let (xid, life) = (first.value("SELECT pg_current_xact_id()")?, life(&cluster, 1)?);
+    prepare_by_hand(&cluster, 2, &format!("{life}_{xid}"), "2.3")?;
+    let finished = eventually("node 2 is finished", BOUND, || {
+        let left = "SELECT count(*) FROM shardman.in_doubt";
+        Ok((cluster.session(2)?.integer(left)? == 0).then_some(()))
+    });
+    cluster.on_node("resume", 3)?;
+    finished
+}
+
+#[test]
 fn a_transaction_id_that_a_crash_gave_again_does_not_decide_for_the_former_one()
 -> anyhow::Result<()> {
     let cluster = TestCluster::up(3)?;

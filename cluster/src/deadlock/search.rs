@@ -75,7 +75,7 @@ impl WaitGraph {
         let mut skipped = HashSet::new();
         while let Some(cycle) = self.find_cycle(&gone, &skipped) {
             let edges: Vec<&Edge> = cycle.iter().map(|at| &self.edges()[*at]).collect();
-            let deadlock = self.from_its_victim(&edges);
+            let deadlock = self.turned_to_its_victim(&edges);
             if deadlock.is_one_servers_own() {
                 skipped.insert(cycle[0]);
             } else {
@@ -88,7 +88,7 @@ impl WaitGraph {
 
     /// Turns a cycle so that it begins with the youngest of its distributed
     /// transactions; of all, if none is known to be distributed.
-    fn from_its_victim(&self, cycle: &[&Edge]) -> Deadlock {
+    fn turned_to_its_victim(&self, cycle: &[&Edge]) -> Deadlock {
         let first = (0..cycle.len())
             .max_by_key(|at| {
                 let waiter = cycle[*at].waiter;

@@ -11,6 +11,7 @@ pub fn interrupts_would_be_processed() -> bool {
         pg_sys::InterruptPending != 0
             && pg_sys::InterruptHoldoffCount == 0
             && pg_sys::CritSectionCount == 0
+            && pg_sys::QueryCancelHoldoffCount == 0
     }
 }
 

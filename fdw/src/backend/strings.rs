@@ -49,6 +49,20 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
+/// The same of bytes in the database's encoding, whose multi-byte characters hold
+/// no ASCII bytes.
+pub fn quote_literal_bytes(text: &[u8]) -> Vec<u8> {
+    let mut quoted = if text.contains(&b'\\') { b"E'".to_vec() } else { b"'".to_vec() };
+    for byte in text {
+        if matches!(byte, b'\'' | b'\\') {
+            quoted.push(*byte);
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
 /// A String node for `fdw_private`, in the current context. NULs end it.
 pub fn string_node(bytes: &[u8]) -> *mut pg_sys::Node {
     let text = CString::new(bytes).unwrap_or_default();

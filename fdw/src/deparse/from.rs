@@ -1,5 +1,6 @@
 //! What stands behind FROM and WHERE of a remote query.
 
+use pgrx::pg_sys;
 use pgrx::pg_sys::Node;
 
 /// A condition of the query; expressions are over relations of the plan.
@@ -70,6 +71,20 @@ pub enum From {
 }
 
 impl From {
+    /// The relations whose columns may be named outside, as a set.
+    #[allow(unsafe_code)]
+    pub fn relids(&self) -> *mut pg_sys::Bitmapset {
+        match self {
+            // SAFETY: guarded; allocates in the planner's context.
+            From::Relation(index) => unsafe { pg_sys::bms_make_singleton(*index as i32) },
+            // SAFETY: as above; both are sets.
+            From::Join { left, right, .. } => unsafe {
+                pg_sys::bms_union(left.relids(), right.relids())
+            },
+            From::Filtered { from, .. } => from.relids(),
+        }
+    }
+
     /// The rows of `from` that satisfy `conditions`.
     pub fn filtered(from: From, conditions: Vec<Condition>) -> From {
         if conditions.is_empty() {

@@ -5,6 +5,7 @@ mod direct;
 mod from;
 mod leaf_schema;
 mod modify;
+mod order;
 mod parameters;
 mod printer;
 mod query;
@@ -16,6 +17,7 @@ pub use leaf_schema::at_owner;
 pub use modify::{
     copy_statement, delete_statement, insert_statement, truncate_statement, update_statement,
 };
+pub use order::{SortKey, limit_clause};
 pub use parameters::Parameters;
 pub use query::{RemoteQuery, query_statement, state_function};
 pub use select::{RowLock, Select, select_statement};

@@ -74,6 +74,11 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// Has a single relation, too, get an alias that goes with all its columns.
+    pub fn qualify_columns(&mut self) {
+        self.has_aliases = true;
+    }
+
     /// An expression, its parameters numbered.
     ///
     /// # Safety

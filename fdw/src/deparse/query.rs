@@ -1,4 +1,4 @@
-//! `SELECT … FROM relations WHERE … GROUP BY … HAVING … FOR …`.
+//! `SELECT … FROM relations WHERE … GROUP BY … HAVING … ORDER BY … LIMIT … FOR …`.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -7,8 +7,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
 use super::from::{Condition, From};
+use super::order::{limit_clause, order_clause};
 use super::printer::{Printer, expressions};
-use super::{Parameters, RowLock};
+use super::{Parameters, RowLock, SortKey};
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 use crate::placement::Placement;
@@ -32,6 +33,10 @@ pub struct RemoteQuery<'a> {
     pub conditions: &'a [Condition],
     /// HAVING, AND between them.
     pub having: *mut pg_sys::List,
+    /// The order of the rows.
+    pub order: Vec<SortKey>,
+    /// LIMIT.
+    pub limit: Option<i64>,
     /// Row locks by range table index; of joins only.
     pub locks: Vec<(u32, RowLock)>,
 }
@@ -76,6 +81,11 @@ unsafe fn printed(remote: &RemoteQuery<'_>, parameters: &mut Parameters) -> Resu
     // SAFETY: as in `query_statement`; casts follow the tags.
     unsafe {
         let mut printer = Printer::new(&remote.entries, remote.placement, parameters);
+        if remote.is_grouped && !remote.order.is_empty() {
+            // In ORDER BY a bare name means an output column first, and a function
+            // or a cast may have given its name, or its argument's, to one.
+            printer.qualify_columns();
+        }
         let mut columns: Vec<Vec<u8>> = Vec::new();
         let mut keys: Vec<Vec<u8>> = Vec::new();
         for entry in cells::<pg_sys::TargetEntry>(remote.target_list) {
@@ -111,6 +121,8 @@ unsafe fn printed(remote: &RemoteQuery<'_>, parameters: &mut Parameters) -> Resu
             sql.extend(keys.join(&b", "[..]));
         }
         sql.extend(printer.clause(b" HAVING ", &expressions(remote.having)));
+        sql.extend(order_clause(&remote.order, |e| printer.expression(e)));
+        sql.extend(remote.limit.map(limit_clause).unwrap_or_default());
         for (index, lock) in &remote.locks {
             sql.extend(lock.strength_sql());
             sql.extend(b" OF ");

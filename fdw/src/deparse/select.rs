@@ -1,4 +1,4 @@
-//! `SELECT columns FROM relation WHERE conditions [FOR …]`.
+//! `SELECT columns FROM relation WHERE conditions [ORDER BY …] [FOR …]`.
 //!
 //! For a leaf the statement is built as a `Query` and printed by
 //! `pg_get_querydef`: the same way that joins and aggregates will go. A table of
@@ -11,8 +11,9 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
-use super::Parameters;
 use super::leaf_schema::at_owner;
+use super::order::{add_order, order_clause};
+use super::{Parameters, SortKey};
 use crate::backend::{Attribute, bytes_of, cells, quote_identifier};
 use crate::placement::{Placement, RemoteRelation};
 use crate::types::TransmissionModes;
@@ -40,6 +41,8 @@ pub struct Select<'a> {
     pub columns: &'a [i32],
     /// Conditions, all of them shippable, AND between them.
     pub conditions: *mut pg_sys::List,
+    /// The order of the rows.
+    pub order: &'a [SortKey],
     /// Row locks.
     pub lock: Option<RowLock>,
     /// The relation's range table entry.
@@ -53,23 +56,28 @@ pub struct Select<'a> {
 pub unsafe fn select_statement(select: &Select<'_>, parameters: &mut Parameters) -> Vec<u8> {
     // SAFETY: guarded calls on copies of valid nodes.
     unsafe {
+        let mut over_there = |expression: *mut Node| {
+            let copy = parameters.number(pg_sys::copyObjectImpl(expression.cast()).cast());
+            pg_sys::ChangeVarNodes(copy, select.index as i32, 1, 0);
+            copy
+        };
         let mut quals: *mut pg_sys::List = null_mut();
         for condition in cells::<Node>(select.conditions) {
-            let copy = parameters.number(pg_sys::copyObjectImpl(condition.cast()).cast());
-            pg_sys::ChangeVarNodes(copy, select.index as i32, 1, 0);
-            quals = pg_sys::lappend(quals, copy.cast());
+            quals = pg_sys::lappend(quals, over_there(condition).cast());
         }
         match select.placement {
             Placement::Node(_) => {
                 // Every name comes out qualified.
                 let modes = TransmissionModes::enter(Some("pg_catalog"));
-                let text = pg_sys::pg_get_querydef(query(select, quals), false);
+                let query = query(select, quals);
+                add_order(query, select.order, over_there);
+                let text = pg_sys::pg_get_querydef(query, false);
                 modes.leave();
                 at_owner(&bytes_of(text))
             }
             Placement::Server(_) => {
                 let modes = TransmissionModes::enter(Some("pg_catalog"));
-                let text = written_out(select, quals);
+                let text = written_out(select, quals, over_there);
                 modes.leave();
                 text
             }
@@ -147,7 +155,11 @@ unsafe fn variable(select: &Select<'_>, column: i32) -> *mut pg_sys::Var {
     unsafe { pg_sys::makeVar(1, column as i16, type_oid, typmod, pg_sys::InvalidOid, 0) }
 }
 
-unsafe fn written_out(select: &Select<'_>, quals: *mut pg_sys::List) -> Vec<u8> {
+unsafe fn written_out(
+    select: &Select<'_>,
+    quals: *mut pg_sys::List,
+    mut over_there: impl FnMut(*mut Node) -> *mut Node,
+) -> Vec<u8> {
     let relation = RemoteRelation::of(select.relid, select.placement);
     let renamed = select.attributes.iter().any(|a| relation.column(a) != quote_identifier(&a.name));
     let names: Vec<Vec<u8>> = select.columns.iter().map(|c| local_name(select, *c)).collect();
@@ -161,7 +173,7 @@ unsafe fn written_out(select: &Select<'_>, quals: *mut pg_sys::List) -> Vec<u8> 
         // Conditions are printed with local names: give the columns those.
         let mut columns = Vec::new();
         // SAFETY: guarded; walks a list of expressions.
-        if select.columns.contains(&-1) || unsafe { mentions_ctid(quals) } {
+        if select.columns.contains(&-1) || unsafe { mentions_ctid(select, quals) } {
             columns.push(b"ctid AS ctid".to_vec());
         }
         for attribute in select.attributes {
@@ -179,27 +191,33 @@ unsafe fn written_out(select: &Select<'_>, quals: *mut pg_sys::List) -> Vec<u8> 
         sql.extend(&relation.sql_name);
         sql.extend(b" r1");
     }
+    // SAFETY: guarded; the context names the one relation of the expressions.
+    let print = |expression: *mut Node| unsafe {
+        let context = pg_sys::deparse_context_for(c"r1".as_ptr(), select.relid);
+        bytes_of(pg_sys::deparse_expression(expression, context, false, false))
+    };
     if !quals.is_null() {
-        // SAFETY: guarded; the context names the one relation of the conditions.
-        let printed = unsafe {
-            let context = pg_sys::deparse_context_for(c"r1".as_ptr(), select.relid);
-            let condition = pg_sys::make_ands_explicit(quals).cast();
-            bytes_of(pg_sys::deparse_expression(condition, context, false, false))
-        };
         sql.extend(b" WHERE ");
-        sql.extend(printed);
+        // SAFETY: guarded; a list of expressions.
+        sql.extend(print(unsafe { pg_sys::make_ands_explicit(quals) }.cast()));
     }
+    // SAFETY: the caller's keys. A bare name is the column's, which is also the
+    // only name that a result column can have.
+    sql.extend(unsafe { order_clause(select.order, |e| print(over_there(e))) });
     if let Some(lock) = select.lock {
         sql.extend(lock_clause(lock));
     }
     sql
 }
 
-unsafe fn mentions_ctid(quals: *mut pg_sys::List) -> bool {
+unsafe fn mentions_ctid(select: &Select<'_>, quals: *mut pg_sys::List) -> bool {
     let mut found: *mut pg_sys::Bitmapset = null_mut();
     // SAFETY: guarded; the members are attribute numbers plus 7.
     unsafe {
         pg_sys::pull_varattnos(quals.cast(), 1, &raw mut found);
+        for key in select.order {
+            pg_sys::pull_varattnos(key.expression, select.index, &raw mut found);
+        }
         let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
         pg_sys::bms_is_member(pg_sys::SelfItemPointerAttributeNumber - offset, found)
     }

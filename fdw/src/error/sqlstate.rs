@@ -25,6 +25,8 @@ impl SqlState {
     pub const INVALID_AUTHORIZATION: SqlState = SqlState(*b"28000");
     /// 2F003
     pub const PASSWORD_REQUIRED: SqlState = SqlState(*b"2F003");
+    /// 42704
+    pub const UNDEFINED_OBJECT: SqlState = SqlState(*b"42704");
     /// 40001
     pub const SERIALIZATION_FAILURE: SqlState = SqlState(*b"40001");
     /// 53300
@@ -33,6 +35,8 @@ impl SqlState {
     pub const WRONG_STATE: SqlState = SqlState(*b"55000");
     /// 57014
     pub const QUERY_CANCELED: SqlState = SqlState(*b"57014");
+    /// HV00Q
+    pub const FDW_SCHEMA_NOT_FOUND: SqlState = SqlState(*b"HV00Q");
     /// HV00D
     pub const FDW_INVALID_OPTION_NAME: SqlState = SqlState(*b"HV00D");
     /// HV00L

@@ -147,8 +147,7 @@ impl ModifyState {
 
     fn await_rows(&mut self) -> Result<(), Error> {
         let Some(sent) = self.in_flight.take() else { return Ok(()) };
-        let text = sent.statement.text();
-        match (session::collect(&self.slot, sent.ticket, &text), &self.buffer) {
+        match (session::collect(&self.slot, sent.ticket, &sent.statement), &self.buffer) {
             (Ok(_), _) => Ok(()),
             (Err(error), Some(Buffer { copy: Some(copy), .. })) => {
                 Err(copy.explain(error, &sent.origins))

@@ -77,7 +77,7 @@ unsafe fn consider(
         let key = key_columns(relation);
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
 
-        let mut parameters = Parameters::new();
+        let mut parameters = Parameters::of_plan(root);
         let assignments = if operation == CmdType::CMD_UPDATE {
             match assignments(root, index, placement, key, &mut parameters) {
                 Ok(assignments) => assignments,
@@ -197,7 +197,7 @@ unsafe fn assignments(
             }
             let expression: *mut Node = (*entry).expr.cast();
             let value = match is_shippable(expression, index, same_locale) {
-                Ok(()) => parameters.number(expression),
+                Ok(()) => parameters.number_operand(expression),
                 // The same for all rows: computed here once.
                 Err(_) if is_constant_here(expression) => parameters.value(expression),
                 Err(reason) => return Err(reason),

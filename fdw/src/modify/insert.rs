@@ -55,7 +55,7 @@ pub unsafe fn begin(
             varnos.push((*(*node).resultRelInfo).ri_RangeTableIndex);
         }
         varnos.retain(|v| *v != 0);
-        let returning = looked_at(&looks, &varnos, &all, after_row && !plan.is_null());
+        let returning = looked_at(&looks, &varnos, &all, after_row);
         let index = if (*info).ri_RangeTableIndex != 0 {
             (*info).ri_RangeTableIndex
         } else {

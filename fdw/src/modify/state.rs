@@ -16,7 +16,7 @@ use crate::deparse::{copy_statement, delete_statement, insert_statement, update_
 use crate::error::Error;
 use crate::options;
 use crate::placement::{Placement, RemoteRelation};
-use crate::session::{self, Request, Slot, Statement, Target};
+use crate::session::{self, Errand, Request, Slot, Statement, Target};
 use crate::transport::{Reply, Ticket};
 use crate::types::{EncodingGuard, Format, ParameterWriter, TransmissionModes};
 
@@ -304,7 +304,7 @@ impl ModifyState {
             Request { statement: &statement, parameters: &self.wire, portal: "", max_rows: 0 };
         let sent = self.slot.send(&request);
         self.wire.clear();
-        Ok(session::collect(&self.slot, sent?, &statement.text())?.affected() > 0)
+        Ok(session::collect(&self.slot, sent?, &statement)?.affected() > 0)
     }
 
     /// Bytes composed and not sent.
@@ -359,10 +359,9 @@ impl ModifyState {
         } else {
             self.statement(rows, false)
         };
-        self.slot.enter()?.wrote = true;
         let parameters = self.wire.get(skipped..).unwrap_or_default();
         let request = Request { statement: &statement, parameters, portal: "", max_rows: 0 };
-        let sent = self.slot.send(&request);
+        let sent = self.slot.send_write(&request);
         self.wire.clear();
         Ok((sent?, statement))
     }
@@ -378,13 +377,13 @@ impl ModifyState {
                 portal: "",
                 max_rows: 0,
             };
-            if let Some(reply) = self.slot.send_and_commit(&request)? {
+            if let Some(reply) = self.slot.run_alone(&request, Errand::Write)? {
                 self.wire.clear();
                 return Ok(reply);
             }
         }
         let (ticket, statement) = self.send(rows)?;
-        session::collect(&self.slot, ticket, &statement.text())
+        session::collect(&self.slot, ticket, &statement)
     }
 }
 

@@ -67,7 +67,7 @@ fn run(relids: &[pg_sys::Oid], cascades: bool, restarts: bool) -> Result<(), Err
         sent.push((slot, ticket, statement));
     }
     for (slot, ticket, statement) in sent {
-        session::collect(&slot, ticket, &statement.text())?;
+        session::collect(&slot, ticket, &statement)?;
     }
     Ok(())
 }

@@ -32,6 +32,10 @@ pub struct ServerConnection {
     pub application_name: Option<String>,
     /// Of each address.
     pub connect_timeout: Option<Duration>,
+    /// Command-line options of the remote session.
+    pub options: Option<String>,
+    /// The session stays open for the next transaction.
+    pub is_kept: bool,
 }
 
 /// Resolves a server for a local user. A user who is no superuser must bring a
@@ -60,7 +64,13 @@ pub fn connection(server: pg_sys::Oid, user: pg_sys::Oid) -> Result<ServerConnec
     let remote_user = mapping.get("user").unwrap_or(&local_user).to_string();
     Ok(ServerConnection {
         generation: hasher.finish(),
-        host: options.get("host").unwrap_or("localhost").to_string(),
+        options: options.get("options").map(str::to_string),
+        is_kept: options.get_bool("keep_connections").unwrap_or(true),
+        host: options
+            .get("hostaddr")
+            .or_else(|| options.get("host"))
+            .unwrap_or("localhost")
+            .to_string(),
         port: options.get_number("port").unwrap_or(5432),
         dbname: options.get("dbname").unwrap_or(&remote_user).to_string(),
         user: remote_user,

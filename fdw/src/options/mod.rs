@@ -8,4 +8,5 @@ mod validator;
 
 pub use connection::connection;
 pub use lookup::{OptionList, column_name, server_options, table_options};
-pub use validator::validate_options;
+pub use table::{Carrier, OPTIONS};
+pub use validator::{parse_bool, spec, validate_options};

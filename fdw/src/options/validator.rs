@@ -4,7 +4,7 @@
 
 use pgrx::pg_sys;
 
-use super::table::{Carrier, Kind, OPTIONS, OptionSpec};
+use super::table::{ABSENT, Carrier, Kind, OPTIONS, OptionSpec};
 use crate::error::{Refusal, SqlState};
 
 /// The body of the wrapper's validator function. `options` are `name=value` as
@@ -12,13 +12,14 @@ use crate::error::{Refusal, SqlState};
 pub fn validate_options(options: &[String], catalog: pg_sys::Oid) -> Result<(), Refusal> {
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let spec = find(name, Carrier::of_catalog(catalog))?;
+        let spec = spec(name, Carrier::of_catalog(catalog))?;
         check(spec, value)?;
     }
     Ok(())
 }
 
-fn find(name: &str, carrier: Option<Carrier>) -> Result<&'static OptionSpec, Refusal> {
+/// The option of that name that may stand there, or a refusal that says which may.
+pub fn spec(name: &str, carrier: Option<Carrier>) -> Result<&'static OptionSpec, Refusal> {
     let valid: Vec<&OptionSpec> =
         OPTIONS.iter().filter(|o| carrier.is_some_and(|c| o.carriers.contains(&c))).collect();
     if let Some(spec) = valid.iter().find(|o| o.name == name) {
@@ -26,6 +27,18 @@ fn find(name: &str, carrier: Option<Carrier>) -> Result<&'static OptionSpec, Ref
     }
     let refusal =
         Refusal::new(SqlState::FDW_INVALID_OPTION_NAME, format!("invalid option \"{name}\""));
+    if let Some((_, reason)) = ABSENT.iter().find(|(names, _)| names.contains(&name)) {
+        return Err(refusal.with_detail(*reason));
+    }
+    let elsewhere: Vec<&str> = OPTIONS
+        .iter()
+        .filter(|o| o.name == name)
+        .flat_map(|o| o.carriers)
+        .map(|c| c.command())
+        .collect();
+    if !elsewhere.is_empty() {
+        return Err(refusal.with_hint(format!("It belongs to {}.", elsewhere.join(" or "))));
+    }
     let near: Vec<&str> =
         valid.iter().map(|o| o.name).filter(|n| distance(name, n) <= 1 + name.len() / 4).collect();
     Err(if !near.is_empty() {
@@ -64,6 +77,11 @@ fn check(spec: &OptionSpec, value: &str) -> Result<(), Refusal> {
             }
             Some(_) => {}
         },
+        Kind::OneOf(words) => {
+            if !words.contains(&value) {
+                return refuse(format!("It takes {}.", quoted(words, " or ")));
+            }
+        }
         Kind::Integer(min, max) => {
             if !value.trim().parse::<i64>().is_ok_and(|v| (min..=max).contains(&v)) {
                 return refuse(format!("It takes a whole number from {min} to {max}."));

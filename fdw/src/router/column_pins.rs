@@ -1,8 +1,11 @@
 //! Which columns a statement's conditions fix to one value.
 //!
-//! Only what every row of the result must satisfy counts: WHERE, and the ON
-//! clauses of inner joins.
+//! For most tables only what every row of the result must satisfy counts: WHERE,
+//! and the ON clauses of inner joins. A table on the nullable side of an outer join
+//! matters only where that join's condition holds, so for it this counts, too.
 #![allow(unsafe_code)]
+
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
@@ -16,14 +19,18 @@ const EQUAL: i32 = pg_sys::HTEqualStrategyNumber as i32;
 /// A column of a range table entry.
 type Column = (u32, i16);
 
+/// Range table entries that a condition says something about; `None` for all.
+type Reach = Option<Rc<[u32]>>;
+
 /// `column = value`, the value being the same for all rows.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Pin {
     column: Column,
     /// In the query's own tree.
     pub value: *mut Node,
     operator: pg_sys::Oid,
     collation: pg_sys::Oid,
+    reach: Reach,
 }
 
 /// `column = column`.
@@ -31,6 +38,7 @@ struct Link {
     columns: (Column, Column),
     operator: pg_sys::Oid,
     collation: pg_sys::Oid,
+    reach: Reach,
 }
 
 /// A key column's value and the function that hashes it.
@@ -57,23 +65,24 @@ impl ColumnPins {
         unsafe {
             let mut pins =
                 ColumnPins { rtable: (*query).rtable, pins: Vec::new(), links: Vec::new() };
-            pins.look_at_join((*query).jointree.cast())?;
+            pins.look_at_join((*query).jointree.cast(), &None)?;
             Ok(pins)
         }
     }
 
     /// The value that fixes a key column of the entry `index`.
     pub fn value_of(&self, index: u32, column: &KeyColumn) -> Option<KeyValue> {
+        let counts = |reach: &Reach| reach.as_ref().is_none_or(|entries| entries.contains(&index));
         let mut reached = vec![(index, column.attribute)];
         let mut at = 0;
         while let Some(here) = reached.get(at).copied() {
             at += 1;
-            for pin in self.pins.iter().filter(|pin| pin.column == here) {
+            for pin in self.pins.iter().filter(|pin| pin.column == here && counts(&pin.reach)) {
                 if let Some(function) = hash_function(pin, column) {
                     return Some(KeyValue { value: pin.value, function });
                 }
             }
-            for link in &self.links {
+            for link in self.links.iter().filter(|link| counts(&link.reach)) {
                 let there = match link.columns {
                     (a, b) if a == here => b,
                     (a, b) if b == here => a,
@@ -89,7 +98,7 @@ impl ColumnPins {
         None
     }
 
-    unsafe fn look_at_join(&mut self, node: *mut Node) -> Result<(), Refusal> {
+    unsafe fn look_at_join(&mut self, node: *mut Node, reach: &Reach) -> Result<(), Refusal> {
         // SAFETY: a join tree of an analysed query; casts follow the tags.
         unsafe {
             if node.is_null() {
@@ -100,19 +109,31 @@ impl ColumnPins {
                 NodeTag::T_FromExpr => {
                     let from: *mut pg_sys::FromExpr = node.cast();
                     for item in cells::<Node>((*from).fromlist) {
-                        self.look_at_join(item)?;
+                        self.look_at_join(item, reach)?;
                     }
-                    self.look_at_condition((*from).quals);
+                    self.look_at_condition((*from).quals, reach);
                     Ok(())
                 }
                 NodeTag::T_JoinExpr => {
                     let join: *mut pg_sys::JoinExpr = node.cast();
-                    if (*join).jointype != pg_sys::JoinType::JOIN_INNER {
-                        return Err(Refusal::not_supported("it contains an outer join"));
+                    let (left, right) = ((*join).larg, (*join).rarg);
+                    match (*join).jointype {
+                        pg_sys::JoinType::JOIN_INNER => {
+                            self.look_at_join(left, reach)?;
+                            self.look_at_join(right, reach)?;
+                            self.look_at_condition((*join).quals, reach);
+                        }
+                        pg_sys::JoinType::JOIN_LEFT | pg_sys::JoinType::JOIN_RIGHT => {
+                            let is_left = (*join).jointype == pg_sys::JoinType::JOIN_LEFT;
+                            let (kept, nullable) =
+                                if is_left { (left, right) } else { (right, left) };
+                            let inside: Reach = Some(entries_of(nullable).into());
+                            self.look_at_join(kept, reach)?;
+                            self.look_at_join(nullable, &inside)?;
+                            self.look_at_condition((*join).quals, &inside);
+                        }
+                        _ => return Err(Refusal::not_supported("it contains a full join")),
                     }
-                    self.look_at_join((*join).larg)?;
-                    self.look_at_join((*join).rarg)?;
-                    self.look_at_condition((*join).quals);
                     Ok(())
                 }
                 _ => Err(Refusal::not_supported("its FROM contains more than tables and joins")),
@@ -120,7 +141,7 @@ impl ColumnPins {
         }
     }
 
-    unsafe fn look_at_condition(&mut self, node: *mut Node) {
+    unsafe fn look_at_condition(&mut self, node: *mut Node, reach: &Reach) {
         // SAFETY: a condition of an analysed query; casts follow the tags.
         unsafe {
             if node.is_null() {
@@ -128,21 +149,23 @@ impl ColumnPins {
             }
             match (*node).type_ {
                 NodeTag::T_List => {
-                    cells::<Node>(node.cast()).for_each(|part| self.look_at_condition(part));
+                    cells::<Node>(node.cast()).for_each(|part| self.look_at_condition(part, reach));
                 }
                 NodeTag::T_BoolExpr => {
                     let all: *mut pg_sys::BoolExpr = node.cast();
                     if (*all).boolop == pg_sys::BoolExprType::AND_EXPR {
-                        cells::<Node>((*all).args).for_each(|part| self.look_at_condition(part));
+                        cells::<Node>((*all).args)
+                            .for_each(|part| self.look_at_condition(part, reach));
                     }
                 }
-                NodeTag::T_OpExpr => self.look_at_comparison(node.cast()),
+                NodeTag::T_OpExpr => self.look_at_comparison(node.cast(), reach),
                 _ => {}
             }
         }
     }
 
-    unsafe fn look_at_comparison(&mut self, comparison: *mut pg_sys::OpExpr) {
+    unsafe fn look_at_comparison(&mut self, comparison: *mut pg_sys::OpExpr, reach: &Reach) {
+        let reach = reach.clone();
         // SAFETY: a valid OpExpr.
         unsafe {
             let operator = (*comparison).opno;
@@ -153,15 +176,15 @@ impl ColumnPins {
             };
             match (self.column(left), self.column(right)) {
                 (Some(a), Some(b)) => {
-                    self.links.push(Link { columns: (a, b), operator, collation });
+                    self.links.push(Link { columns: (a, b), operator, collation, reach });
                 }
                 (Some(column), None) if is_same_for_all_rows(right) => {
-                    self.pins.push(Pin { column, value: right, operator, collation });
+                    self.pins.push(Pin { column, value: right, operator, collation, reach });
                 }
                 (None, Some(column)) if is_same_for_all_rows(left) => {
                     let operator = pg_sys::get_commutator(operator);
                     if operator != pg_sys::InvalidOid {
-                        self.pins.push(Pin { column, value: left, operator, collation });
+                        self.pins.push(Pin { column, value: left, operator, collation, reach });
                     }
                 }
                 _ => {}
@@ -196,6 +219,23 @@ impl ColumnPins {
                 }
                 _ => None,
             }
+        }
+    }
+}
+
+/// The range table entries of a join tree, without those of the joins themselves.
+unsafe fn entries_of(node: *mut Node) -> Vec<u32> {
+    // SAFETY: a join tree of an analysed query; casts follow the tags.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_RangeTblRef => vec![(*node.cast::<pg_sys::RangeTblRef>()).rtindex as u32],
+            NodeTag::T_JoinExpr => {
+                let join: *mut pg_sys::JoinExpr = node.cast();
+                let mut all = entries_of((*join).larg);
+                all.extend(entries_of((*join).rarg));
+                all
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::private::RouterPrivate;
+use crate::backend::ContextGuard;
 use crate::session::Statement;
 
 /// A partition that the plan was run at.
@@ -29,11 +30,21 @@ pub enum Known {
     Local {
         /// Real leaves, in the order of the plan's parents.
         leaves: Rc<[pg_sys::Oid]>,
-        /// The statement over them, planned; null if that is still to be done.
-        planned: *mut pg_sys::PlannedStmt,
-        /// Of what the plan was made of.
-        version: u64,
+        /// The statement over them, planned; `None` if that is still to be done.
+        plan: Option<LocalPlan>,
     },
+}
+
+/// A plan over local leaves, in a memory context of its own.
+#[derive(Clone)]
+pub struct LocalPlan {
+    /// The plan.
+    pub planned: *mut pg_sys::PlannedStmt,
+    /// Of what it was made of.
+    pub version: u64,
+    context: pg_sys::MemoryContext,
+    /// Whoever runs it holds this.
+    pub in_use: Rc<()>,
 }
 
 /// The memory of one plan.
@@ -43,8 +54,8 @@ pub struct Memo {
     /// Hash functions of the key, ready to be called; they live in `context`.
     functions: *mut pg_sys::FmgrInfo,
     collations: *mut pg_sys::Oid,
-    /// Where local plans are kept; goes with the plan.
-    pub context: pg_sys::MemoryContext,
+    /// The plan's own.
+    context: pg_sys::MemoryContext,
     /// How often it was run.
     pub executions: Cell<u64>,
     known: RefCell<HashMap<u32, Known>>,
@@ -94,8 +105,8 @@ impl Memo {
                 allocate(size_of::<pg_sys::MemoryContextCallback>()).cast();
             (*callback).func = Some(forget);
             (*callback).arg = plan.cast();
-            MEMOS.with(|memos| memos.borrow_mut().insert(address, memo.clone()));
             pg_sys::MemoryContextRegisterResetCallback(home, callback);
+            MEMOS.with(|memos| memos.borrow_mut().insert(address, memo.clone()));
             memo
         }
     }
@@ -138,6 +149,43 @@ impl Memo {
     /// Takes note of a partition.
     pub fn learn(&self, partition: u32, known: Known) {
         self.known.borrow_mut().insert(partition, known);
+    }
+
+    /// Keeps a plan over local leaves in place of the one before it.
+    ///
+    /// # Safety
+    /// `planned` is a valid plan; it is copied.
+    pub unsafe fn keep(
+        &self,
+        partition: u32,
+        leaves: Rc<[pg_sys::Oid]>,
+        planned: *mut pg_sys::PlannedStmt,
+        version: u64,
+    ) -> LocalPlan {
+        // SAFETY: guarded; the new context goes with the statement's plan, or when
+        // its own plan is replaced and nobody runs it any more.
+        unsafe {
+            let context = pg_sys::AllocSetContextCreateInternal(
+                self.context,
+                c"shardman leaf plan".as_ptr(),
+                0,
+                1024,
+                1024 * 1024,
+            );
+            let planned = {
+                let _context = ContextGuard::enter(context);
+                pg_sys::copyObjectImpl(planned.cast()).cast()
+            };
+            let plan = LocalPlan { planned, version, context, in_use: Rc::new(()) };
+            let known = Known::Local { leaves, plan: Some(plan.clone()) };
+            let former = self.known.borrow_mut().insert(partition, known);
+            if let Some(Known::Local { plan: Some(former), .. }) = former
+                && Rc::strong_count(&former.in_use) == 1
+            {
+                pg_sys::MemoryContextDelete(former.context);
+            }
+            plan
+        }
     }
 }
 

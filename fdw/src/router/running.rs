@@ -14,7 +14,7 @@ use super::plan::{is_local, leaf_of};
 use crate::backend::{attributes, cells};
 use crate::error::{Error, Refusal};
 use crate::scan::{Effects, Evaluated, ScanState};
-use crate::session::{self, Statement};
+use crate::session::{self, Errand, Statement};
 use crate::types::{ParameterWriter, RowReader};
 
 /// What the plain-old frame does next.
@@ -88,6 +88,8 @@ pub struct Running {
     parameters: Evaluated,
     types: Vec<pg_sys::Oid>,
     stage: Stage,
+    /// Keeps the plan over local leaves where it is.
+    in_use: Option<Rc<()>>,
 }
 
 impl Running {
@@ -106,6 +108,7 @@ impl Running {
                 parameters: Evaluated::unwritten(node.cast(), expressions, context),
                 types: cells::<pg_sys::Node>(expressions).map(|e| pg_sys::exprType(e)).collect(),
                 stage: Stage::New,
+                in_use: None,
             };
             (*node).running = PgMemoryContexts::For(context).leak_and_drop_on_delete(state);
         }
@@ -175,13 +178,15 @@ impl Running {
                 // SAFETY: as above.
                 unsafe { self.remote(node, leaves, statement) }
             }
-            Known::Local { leaves, planned, version } => {
+            Known::Local { leaves, plan } => {
                 lock(memo.private.query, &memo.private.parents, &leaves);
-                let now = version_of(&leaves);
-                if !planned.is_null() && version == now {
-                    Stage::Planned(planned)
-                } else {
-                    Stage::Unplanned(Local { partition, leaves, version: now })
+                let version = version_of(&leaves);
+                match plan {
+                    Some(plan) if plan.version == version => {
+                        self.in_use = Some(plan.in_use.clone());
+                        Stage::Planned(plan.planned)
+                    }
+                    _ => Stage::Unplanned(Local { partition, leaves, version }),
                 }
             }
         };
@@ -198,7 +203,7 @@ impl Running {
             .collect::<Result<_, _>>()?;
         let here = leaves.iter().filter(|leaf| is_local(**leaf)).count();
         if here == leaves.len() {
-            return Ok(Known::Local { leaves, planned: null_mut(), version: 0 });
+            return Ok(Known::Local { leaves, plan: None });
         }
         if here > 0 {
             return Err(Refusal::internal("partitions of one group are on different nodes").into());
@@ -237,6 +242,8 @@ impl Running {
                 Evaluated { writers: Vec::new(), wire: Vec::new(), ..self.parameters };
             parameters.add_writers((*plan).custom_exprs, (*estate).es_query_cxt);
             let sql = statement.sql.clone();
+            // Prepared anew over there when a leaf's definition changes.
+            session::note_relations(&leaves);
             let scan = ScanState::of_statement(
                 statement,
                 leaves.to_vec(),
@@ -258,13 +265,11 @@ impl Running {
         let local = local.clone();
         let mut planned = planned;
         if self.memo.executions.get() > 1 {
-            // SAFETY: the memo's context lives as long as the statement's plan.
-            unsafe {
-                let _context = crate::backend::ContextGuard::enter(self.memo.context);
-                planned = pg_sys::copyObjectImpl(planned.cast()).cast();
-            }
             let Local { partition, leaves, version } = local;
-            self.memo.learn(partition, Known::Local { leaves, planned, version });
+            // SAFETY: per the contract.
+            let plan = unsafe { self.memo.keep(partition, leaves, planned, version) };
+            planned = plan.planned;
+            self.in_use = Some(plan.in_use);
         }
         self.stage = Stage::Planned(planned);
         Ok(())
@@ -315,7 +320,12 @@ impl Running {
             let writes = (*whole).commandType != pg_sys::CmdType::CMD_SELECT;
             if !*is_started {
                 *is_started = true;
-                scan.start(writes && session::is_whole_transaction(estate))?;
+                let errand = if writes {
+                    session::is_whole_transaction(estate).then_some(Errand::Write)
+                } else {
+                    session::reads_alone(estate).then_some(Errand::Read)
+                };
+                scan.start(errand)?;
             }
             let slot = (*node).scan.ss.ss_ScanTupleSlot;
             scan.fill(slot)?;

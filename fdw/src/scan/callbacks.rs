@@ -33,8 +33,7 @@ pub unsafe extern "C-unwind" fn iterate(
         loop {
             match callback(|| ScanState::of(node).step(node)) {
                 Step::Slot => return (*node).ss.ss_ScanTupleSlot,
-                Step::Evaluate { expressions, values, nulls, count } => {
-                    let context = (*node).ss.ps.ps_ExprContext;
+                Step::Evaluate { context, expressions, values, nulls, count } => {
                     let mut i = 0;
                     while i < count {
                         let state = *expressions.add(i);

@@ -20,7 +20,7 @@ use super::source::Source;
 use crate::backend::cells;
 use crate::deparse::state_function;
 use crate::placement::Placement;
-use crate::shippable::{NotShippable, StateForm, is_shippable_grouped, state_form};
+use crate::shippable::{NotShippable, StateForm, is_comparable, is_shippable_grouped, state_form};
 use crate::types::is_builtin;
 
 /// What is sent for a grouped leaf; all expressions are over its source.
@@ -31,6 +31,8 @@ pub struct Grouping {
     pub having: *mut pg_sys::List,
     /// HAVING that stays here.
     pub local_having: *mut pg_sys::List,
+    /// Its groups are groups of the query, not parts of them.
+    pub is_whole: bool,
 }
 
 fn no<T>(reason: &'static str) -> Result<T, NotShippable> {
@@ -47,11 +49,14 @@ pub unsafe fn grouping(
     source: &Source,
     target: *const pg_sys::PathTarget,
     having: *mut pg_sys::List,
+    is_whole: bool,
 ) -> Result<Grouping, NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
         let query = &*(*root).parse;
-        by_clauses(root, source, target, query.groupClause, having)
+        let mut made = by_clauses(root, source, target, query.groupClause, having)?;
+        made.is_whole = is_whole;
+        Ok(made)
     }
 }
 
@@ -85,8 +90,12 @@ unsafe fn by_clauses(
             return no("rows are locked");
         }
         let relids = source.relids();
-        let mut made =
-            Grouping { target_list: null_mut(), having: null_mut(), local_having: null_mut() };
+        let mut made = Grouping {
+            target_list: null_mut(),
+            having: null_mut(),
+            local_having: null_mut(),
+            is_whole: false,
+        };
         let mut rest = Vec::new();
         let target = &*target;
         for (i, expression) in cells::<Node>(target.exprs).enumerate() {
@@ -108,8 +117,8 @@ unsafe fn by_clauses(
             if !is_builtin((*clause).eqop) {
                 return no("it groups by an operator that is not built in");
             }
-            is_shippable_grouped(expression, relids, source.same_locale())?;
             // A comparison takes its collation from the expression over there.
+            is_comparable(expression, relids, source.same_locale(), false)?;
             let number = list_length(made.target_list) as i16 + 1;
             let entry = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
             (*entry).ressortgroupref = reference;
@@ -142,6 +151,16 @@ unsafe fn list_length(list: *const pg_sys::List) -> i32 {
 }
 
 impl Grouping {
+    /// Whether an expression can be computed over there from a group: it has no
+    /// columns but those grouped by and those in aggregates.
+    ///
+    /// # Safety
+    /// `expression` is a valid expression of the planner.
+    pub unsafe fn computes(&self, expression: *mut Node) -> bool {
+        // SAFETY: per the contract.
+        unsafe { !has_foreign_vars(expression, self.target_list) }
+    }
+
     /// Adds the aggregate calls of an expression to the target list.
     unsafe fn take_in(
         &mut self,

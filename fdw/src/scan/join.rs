@@ -22,6 +22,8 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::notes::{Notes, Reasons};
+use super::path::{add_sorted_join_path, join_order};
+use super::plan::path_limit;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
@@ -301,22 +303,30 @@ unsafe fn add_path(
         let checks = source.rows
             * pg_sys::cpu_operator_cost
             * cells::<pg_sys::Node>(source.local_conditions).count() as f64;
-        let total = startup + source.work + source.rows * source.row_cost + checks;
+        let row_cost = source.row_cost;
+        let total = startup + source.work + source.rows * row_cost + checks;
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(source).cast();
-        let path = pg_sys::create_foreign_join_path(
-            root,
-            rel,
-            null_mut(),
-            (*rel).rows,
-            startup,
-            total,
-            null_mut(),
-            null_mut(),
-            local_join,
-            null_mut(),
-        );
-        pg_sys::add_path(rel, path.cast());
+        let add = |rows: f64, startup: f64, total: f64, pathkeys: *mut pg_sys::List| {
+            let path = pg_sys::create_foreign_join_path(
+                root,
+                rel,
+                null_mut(),
+                rows,
+                startup,
+                total,
+                pathkeys,
+                null_mut(),
+                local_join,
+                null_mut(),
+            );
+            pg_sys::add_path(rel, path.cast());
+        };
+        add((*rel).rows, startup, total, null_mut());
+        // What checks rows again would have to have the order too.
+        if local_join.is_null() {
+            add_sorted_join_path(root, rel, total, row_cost, add);
+        }
     }
 }
 
@@ -328,6 +338,7 @@ unsafe fn add_path(
 pub unsafe fn plan_join(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
+    best_path: *const pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     local_join: *mut pg_sys::Plan,
 ) -> Result<*mut pg_sys::ForeignScan, Error> {
@@ -345,6 +356,13 @@ pub unsafe fn plan_join(
         };
         let scan_list = pg_sys::add_to_flat_tlist(null_mut(), columns((*(*rel).reltarget).exprs));
         let scan_list = pg_sys::add_to_flat_tlist(scan_list, columns(source.local_conditions));
+        let pathkeys = (*best_path).path.pathkeys;
+        let order = join_order(root, rel, pathkeys)
+            .ok_or_else(|| Refusal::internal("a foreign join cannot have its path's order"))?;
+        let limit = match source.local_conditions.is_null() {
+            true => path_limit(root, rel, pathkeys),
+            false => None,
+        };
         let mut parameters = Parameters::new();
         let sql = query_statement(
             &RemoteQuery {
@@ -355,6 +373,8 @@ pub unsafe fn plan_join(
                 is_grouped: false,
                 conditions: &source.conditions,
                 having: null_mut(),
+                order,
+                limit,
                 locks: source.locks(root),
             },
             &mut parameters,

@@ -1,15 +1,19 @@
 //! Foreign scans: size, path and plan of one relation; its execution by a
 //! portal in chunks, several at the same time under Append; of joined and grouped
-//! relations the same. To come, a file each: order, parameterised paths.
+//! relations the same.
 
 mod asynchronous;
+mod borrowed;
 mod callbacks;
 mod effort;
 mod evaluated;
+mod facts;
 mod grouping;
 mod join;
 mod limit;
 mod notes;
+mod order;
+mod parameterised;
 mod path;
 mod plan;
 mod private;
@@ -17,9 +21,11 @@ mod relation;
 mod rescans;
 mod source;
 mod state;
+mod together;
 mod upper;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
+pub use borrowed::init as borrow_statistics;
 pub use callbacks::{begin, end, iterate, recheck, rescan};
 pub use effort::Effort;
 pub use evaluated::Evaluated;

@@ -9,13 +9,15 @@ use super::ScanPrivate;
 use super::join::plan_join;
 use super::limit::usable_rows;
 use super::notes::Notes;
+use super::parameterised::ships_with_parameters;
+use super::path::relation_order;
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
 use super::upper::plan_upper;
 use crate::backend::{Attribute, attributes, cells};
 use crate::compat;
-use crate::deparse::{Parameters, RowLock, Select, select_statement};
-use crate::error::{Error, callback};
+use crate::deparse::{Parameters, RowLock, Select, limit_clause, select_statement};
+use crate::error::{Error, Refusal, callback};
 use crate::placement::Placement;
 use crate::shippable::{NotShippable, is_shippable};
 
@@ -24,7 +26,7 @@ pub unsafe extern "C-unwind" fn get_plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
-    _best_path: *mut pg_sys::ForeignPath,
+    best_path: *mut pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -34,12 +36,12 @@ pub unsafe extern "C-unwind" fn get_plan(
         callback(|| {
             use pg_sys::RelOptKind::{RELOPT_JOINREL, RELOPT_OTHER_JOINREL};
             if matches!((*rel).reloptkind, RELOPT_JOINREL | RELOPT_OTHER_JOINREL) {
-                return plan_join(root, rel, target_list, outer_plan);
+                return plan_join(root, rel, best_path, target_list, outer_plan);
             }
             if (*rel).relid == 0 {
                 return plan_upper(root, rel, target_list);
             }
-            plan(root, rel, relid, target_list, clauses, outer_plan)
+            plan(root, rel, relid, best_path, target_list, clauses, outer_plan)
         })
     }
 }
@@ -48,6 +50,7 @@ unsafe fn plan(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     relid: pg_sys::Oid,
+    best_path: *const pg_sys::ForeignPath,
     target_list: *mut pg_sys::List,
     clauses: *mut pg_sys::List,
     outer_plan: *mut pg_sys::Plan,
@@ -55,6 +58,7 @@ unsafe fn plan(
     // SAFETY: the planner's pointers; guarded calls.
     unsafe {
         let info = &*(*rel).fdw_private.cast::<RelationPlan>();
+        let is_parameterised = !(*best_path).path.param_info.is_null();
         let (mut remote, mut local) = (null_mut(), null_mut());
         let mut notes = Notes::default();
         for clause in cells::<pg_sys::RestrictInfo>(clauses) {
@@ -62,7 +66,8 @@ unsafe fn plan(
                 continue;
             }
             let expression = (*clause).clause;
-            let ships = pg_sys::list_member_ptr(info.remote, clause.cast());
+            let ships = pg_sys::list_member_ptr(info.remote, clause.cast())
+                || (is_parameterised && ships_with_parameters(root, rel, clause));
             if !ships {
                 notes.add("condition", reason_to_stay(root, rel, info, expression.cast()));
             }
@@ -74,7 +79,16 @@ unsafe fn plan(
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
         let wanted = wanted_columns(rel, local, &attributes);
         let rte = rte_of(root, (*rel).relid);
-        let mut parameters = Parameters::new();
+        let pathkeys = (*best_path).path.pathkeys;
+        let order = match pathkeys.is_null() {
+            true => Vec::new(),
+            false => relation_order(root, rel, pathkeys)
+                .ok_or_else(|| Refusal::internal("a foreign scan cannot have its path's order"))?,
+        };
+        let mut parameters = match is_parameterised {
+            true => Parameters::of_plan(root).of_all_but((*rel).relid),
+            false => Parameters::of_plan(root),
+        };
         let mut sql = select_statement(
             &Select {
                 placement: info.placement,
@@ -83,15 +97,16 @@ unsafe fn plan(
                 attributes: &attributes,
                 columns: &wanted.columns,
                 conditions: remote,
+                order: &order,
                 lock: row_lock(root, rel),
                 rte,
             },
             &mut parameters,
         );
         if local.is_null()
-            && let Some(rows) = usable_rows(root)
+            && let Some(rows) = path_limit(root, rel, pathkeys)
         {
-            sql.extend(format!(" LIMIT {rows}").bytes());
+            sql.extend(limit_clause(rows));
         }
         notes.add_reasons(&info.above);
         let private = ScanPrivate {
@@ -112,6 +127,25 @@ unsafe fn plan(
             remote,
             outer_plan,
         ))
+    }
+}
+
+/// The LIMIT for rows that come in the order `pathkeys`.
+///
+/// # Safety
+/// As [`usable_rows`].
+pub unsafe fn path_limit(
+    root: *const pg_sys::PlannerInfo,
+    rel: *const pg_sys::RelOptInfo,
+    pathkeys: *mut pg_sys::List,
+) -> Option<i64> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let usable = usable_rows(root, rel)?;
+        let has_order = || {
+            pg_sys::pathkeys_contained_in((*root).sort_pathkeys, pathkeys) && !pathkeys.is_null()
+        };
+        (!usable.is_ordered || has_order()).then_some(usable.rows)
     }
 }
 

@@ -6,12 +6,13 @@ use std::ptr::null_mut;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::asynchronous::may_run_asynchronously;
+use super::facts::{Facts, facts};
 use super::notes::Reasons;
 use super::plan::row_lock;
 use super::rescans::{plan_writes, waits_for_values};
-use crate::backend::cells;
+use crate::backend::{Attribute, attributes, cells};
 use crate::error::{Error, Refusal, callback};
-use crate::options::{self, OptionList};
+use crate::options::{self, OptionList, column_name};
 use crate::placement::Placement;
 use crate::shippable::is_shippable;
 
@@ -27,8 +28,27 @@ pub struct RelationPlan {
     pub options: OptionList,
     /// Scans may run at the same time as others under an Append.
     pub is_async: bool,
+    /// Rows are locked there as they are read.
+    pub locks_rows: bool,
+    /// Columns that an index over there begins with, as far as it is of interest.
+    pub indexed: Vec<i16>,
     /// Why a join or grouping built on it stays here.
     pub above: Reasons,
+}
+
+impl RelationPlan {
+    /// Whether the other side evaluates all conditions on the rows of `rel`.
+    ///
+    /// # Safety
+    /// `rel` is the planner's, with this plan.
+    pub unsafe fn has_no_local_conditions(&self, rel: *const pg_sys::RelOptInfo) -> bool {
+        // SAFETY: per the contract; lists of RestrictInfos.
+        unsafe {
+            cells::<pg_sys::RestrictInfo>((*rel).baserestrictinfo).all(|clause| {
+                (*clause).pseudoconstant || pg_sys::list_member_ptr(self.remote, clause.cast())
+            })
+        }
+    }
 }
 
 /// A plain-old frame.
@@ -71,6 +91,20 @@ unsafe fn estimate(
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, info.cast());
         }
+        let joins = !(*rel).joininfo.is_null() || (*rel).has_eclass_joins;
+        let known = if joins { facts(relid, placement) } else { None };
+        if let Some(known) = &known {
+            (*rel).pages = (*rel).pages.max(known.pages as u32);
+            let guess = || {
+                let width = f64::from((*(*rel).reltarget).width) + 28.0;
+                known.pages * f64::from(pg_sys::BLCKSZ) / width
+            };
+            // Counted here once, but it may have grown since.
+            if known.pages > 0.0 {
+                (*rel).tuples = (*rel).tuples.max(known.tuples.unwrap_or_else(guess));
+            }
+        }
+        let indexed = known.map_or(Vec::new(), |known| indexed_columns(relid, placement, &known));
         if (*rel).tuples < 0.0 {
             // Never analysed: as for an empty local table, ten pages.
             (*rel).pages = 10;
@@ -86,13 +120,39 @@ unsafe fn estimate(
             null_mut(),
         );
         let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
-        let is_async = may_run_asynchronously(placement, &options, row_lock(root, rel).is_some());
-        let above = Reasons::default();
-        let plan = RelationPlan { placement, remote, retrieved_rows, options, is_async, above };
+        let locks_rows = row_lock(root, rel).is_some();
+        let is_async = may_run_asynchronously(placement, &options, locks_rows);
+        let plan = RelationPlan {
+            placement,
+            remote,
+            retrieved_rows,
+            options,
+            is_async,
+            locks_rows,
+            indexed,
+            above: Reasons::default(),
+        };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
         (*rel).fdw_private = context.leak_and_drop_on_delete(plan).cast();
     }
     Ok(())
+}
+
+/// The columns here whose names over there indexes begin with.
+fn indexed_columns(relid: pg_sys::Oid, placement: Placement, known: &Facts) -> Vec<i16> {
+    // SAFETY: guarded; the planner holds a lock on the relation.
+    let attributes = unsafe {
+        let relation = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let attributes = attributes((*relation).rd_att);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        attributes
+    };
+    let has_own_names = matches!(placement, Placement::Server(_));
+    let is_indexed = |attribute: &&Attribute| {
+        let own = if has_own_names { column_name(relid, attribute.number) } else { None };
+        known.indexed.contains(own.as_ref().unwrap_or(&attribute.name))
+    };
+    attributes.iter().filter(is_indexed).map(|attribute| attribute.number).collect()
 }
 
 /// PostgreSQL would take all rows of a foreign leaf for the sample.

@@ -11,10 +11,11 @@ use super::asynchronous::Waiting;
 use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
+use super::together::Together;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
 use crate::error::{Error, Refusal, SqlState};
 use crate::placement::Placement;
-use crate::session::{self, Request, Slot, Statement};
+use crate::session::{self, Errand, Request, Slot, Statement, Target};
 use crate::transport::{RowBuffer, Ticket};
 use crate::types::{ParameterWriter, RowReader};
 
@@ -30,6 +31,8 @@ pub enum Step {
     Slot,
     /// Evaluate the parameters, then step again.
     Evaluate {
+        /// Where to.
+        context: *mut pg_sys::ExprContext,
         /// ExprStates.
         expressions: *mut *mut pg_sys::ExprState,
         /// Results.
@@ -67,6 +70,8 @@ pub struct ScanState {
     keeps_rows: bool,
     /// Under an Append that does not want to wait for us.
     is_async: bool,
+    /// The scans that are to be asked together with this one.
+    together: Option<Rc<Together>>,
     run: Option<Run>,
     effort: Rc<Effort>,
 }
@@ -105,6 +110,7 @@ impl ScanState {
             let estate = (*node).ss.ps.state;
             let context = (*estate).es_query_cxt;
             let private = ScanPrivate::from_list((*plan).fdw_private);
+            session::note_relations(&private.relations);
             // Of a grouped relation there is no tuple but the scan's own.
             let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let mut attributes = attributes(descriptor);
@@ -139,10 +145,11 @@ impl ScanState {
                 parameters,
                 keeps_rows: false,
                 is_async: (*node).ss.ps.async_capable,
+                together: Together::join(node),
                 run: None,
                 effort: Rc::default(),
             };
-            if state.is_async {
+            if state.is_async || state.together.is_some() {
                 session::announce(Placement::of_all(&state.relations)?.target(user));
             }
             // A direct modification reads no other rows than those it changes.
@@ -177,6 +184,7 @@ impl ScanState {
             parameters,
             keeps_rows: false,
             is_async: false,
+            together: None,
             run: None,
             effort: Rc::default(),
         }
@@ -195,35 +203,37 @@ impl ScanState {
     /// # Safety
     /// `node` is this state's.
     pub unsafe fn step(&mut self, node: *mut pg_sys::ForeignScanState) -> Result<Step, Error> {
+        if self.waits_to_ask() {
+            // SAFETY: the executor's pointers.
+            if let Some(evaluate) = unsafe { self.ask_together(node)? } {
+                return Ok(evaluate);
+            }
+        }
         if self.run.is_none() {
-            let p = &mut self.parameters;
-            if !p.writers.is_empty() && !p.is_fresh {
-                p.is_fresh = true;
-                return Ok(Step::Evaluate {
-                    expressions: p.expressions,
-                    values: p.values,
-                    nulls: p.nulls,
-                    count: p.writers.len(),
-                });
+            // SAFETY: the executor's pointers.
+            if let Some(evaluate) = unsafe { self.to_evaluate(node) } {
+                return Ok(evaluate);
             }
             // SAFETY: the executor's pointers; the caller's frame has evaluated
             // what was asked for.
-            unsafe { self.start(self.writes && is_all(node))? };
+            unsafe {
+                let errand = self.errand_of_its_own(node);
+                self.start(errand)?;
+            }
         }
         // SAFETY: the scan slot belongs to the node.
         unsafe { self.fill((*node).ss.ss_ScanTupleSlot)? };
         Ok(Step::Slot)
     }
 
-    /// Sends the statement; with COMMIT behind it if it `is_all` that the
-    /// transaction does.
+    /// Sends the statement, as a transaction of its own if it has an errand.
     ///
     /// # Safety
     /// The parameters have been evaluated and still live.
-    pub unsafe fn start(&mut self, is_all: bool) -> Result<(), Error> {
+    pub unsafe fn start(&mut self, errand: Option<Errand>) -> Result<(), Error> {
         // SAFETY: per the contract.
         unsafe { self.parameters.encode() };
-        let run = if is_all { self.open_and_commit()? } else { None };
+        let run = errand.map_or(Ok(None), |errand| self.run_alone(errand))?;
         self.run = Some(match run {
             Some(run) => run,
             None => self.open()?,
@@ -259,16 +269,108 @@ impl ScanState {
         }
     }
 
-    /// A modification that is the whole transaction, in one round trip.
-    fn open_and_commit(&self) -> Result<Option<Run>, Error> {
-        let slot = session::acquire(Placement::of_all(&self.relations)?.target(self.user))?;
-        let request = Request {
-            statement: &self.statement,
-            parameters: &self.parameters.wire,
-            portal: "",
-            max_rows: 0,
+    /// Parameters that have not been evaluated for the coming run.
+    ///
+    /// # Safety
+    /// `node` is this state's.
+    unsafe fn to_evaluate(&mut self, node: *mut pg_sys::ForeignScanState) -> Option<Step> {
+        let p = &mut self.parameters;
+        if p.writers.is_empty() || p.is_fresh {
+            return None;
+        }
+        p.is_fresh = true;
+        Some(Step::Evaluate {
+            // SAFETY: per the contract.
+            context: unsafe { (*node).ss.ps.ps_ExprContext },
+            expressions: p.expressions,
+            values: p.values,
+            nulls: p.nulls,
+            count: p.writers.len(),
+        })
+    }
+
+    /// No rows have been asked for.
+    fn waits_to_ask(&self) -> bool {
+        self.run
+            .as_ref()
+            .is_none_or(|run| run.chunks == 0 && run.pending.is_none() && !run.is_exhausted)
+    }
+
+    /// Has the scans that MergeAppend will want next ask for their rows. Stops to
+    /// have parameters evaluated; then it is to be called again.
+    ///
+    /// # Safety
+    /// `node` is this state's.
+    unsafe fn ask_together(
+        &self,
+        node: *mut pg_sys::ForeignScanState,
+    ) -> Result<Option<Step>, Error> {
+        let Some(together) = &self.together else { return Ok(None) };
+        let mut position = 0;
+        while let Some(other) = together.scan(position) {
+            position += 1;
+            // SAFETY: scans of the same statement, initialised; this state is
+            // skipped, so that no other reference to it comes up. One whose
+            // parameters changed is to be rescanned first, by its own parent.
+            unsafe {
+                if other == node
+                    || (*other).fdw_state.is_null()
+                    || !(*other).ss.ps.chgParam.is_null()
+                {
+                    continue;
+                }
+                let state = ScanState::of(other);
+                if !state.waits_to_ask() {
+                    continue;
+                }
+                if let Some(run) = &mut state.run {
+                    let first = run.next_size(state.fetch_size);
+                    run.pending = Some(run.ask(first)?);
+                    continue;
+                }
+                if let Some(evaluate) = state.to_evaluate(other) {
+                    return Ok(Some(evaluate));
+                }
+                state.parameters.encode();
+                state.run = Some(state.open()?);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the statement is if it can be a transaction of its own over there.
+    unsafe fn errand_of_its_own(&self, node: *mut pg_sys::ForeignScanState) -> Option<Errand> {
+        // SAFETY: the executor's pointers; the node is running.
+        unsafe {
+            if self.writes {
+                return is_all(node).then_some(Errand::Write);
+            }
+            // Asked twice costs more than BEGIN and COMMIT.
+            let is_short = (*(*node).ss.ps.plan).plan_rows <= f64::from(FIRST_ROWS);
+            let reads = is_short && !self.may_lock && !self.is_async;
+            (reads && session::reads_alone((*node).ss.ps.state)).then_some(Errand::Read)
+        }
+    }
+
+    /// Runs it as such, in one round trip; `None` if it is to be opened.
+    fn run_alone(&self, errand: Errand) -> Result<Option<Run>, Error> {
+        let target = Placement::of_all(&self.relations)?.target(self.user);
+        // A foreign table of a user's own server may be a view over functions
+        // that write, which must not outlive a failure here.
+        if errand == Errand::Read && !matches!(target, Target::Node(_)) {
+            return Ok(None);
+        }
+        let slot = session::acquire(target)?;
+        let max_rows = match errand {
+            Errand::Read => self.first_rows(),
+            Errand::Write => 0,
         };
-        Ok(slot.send_and_commit(&request)?.map(|reply| Run {
+        self.effort.begin_to_wait();
+        let Some(reply) = slot.run_alone(&self.request("", max_rows), errand)? else {
+            return Ok(None);
+        };
+        self.effort.received(reply.rows.len());
+        Ok(Some(Run {
             slot,
             // Of no transaction that could still be there.
             owner: (0, 0),
@@ -283,6 +385,10 @@ impl ScanState {
             chunks: 1,
             is_exhausted: true,
         }))
+    }
+
+    fn first_rows(&self) -> i32 {
+        if self.fetch_size > 0 { FIRST_ROWS.min(self.fetch_size) } else { FIRST_ROWS }
     }
 
     fn open(&self) -> Result<Run, Error> {
@@ -324,7 +430,10 @@ impl ScanState {
             let mut session = slot.enter()?;
             session.holds |= self.may_lock;
             session.wrote |= self.writes;
-            ((session.id, session.transaction), session.new_portal())
+            // One that returns nothing is through with its first answer.
+            let is_brief = self.writes && self.statement.result_formats.is_empty();
+            let portal = if is_brief { String::new() } else { session.new_portal() };
+            ((session.id, session.transaction), portal)
         };
         // SAFETY: guarded; reads the current user.
         let user = unsafe { pg_sys::GetUserId() }.to_u32();
@@ -469,10 +578,10 @@ impl Run {
         };
         self.check_owner()?;
         if let Some(bound) = self.bound.take() {
-            session::collect(&self.slot, bound, &statement.text())?;
+            session::collect(&self.slot, bound, statement)?;
         }
         self.effort.begin_to_wait();
-        let reply = session::collect(&self.slot, ticket, &statement.text())?;
+        let reply = session::collect(&self.slot, ticket, statement)?;
         self.effort.received(reply.rows.len());
         self.is_exhausted = !reply.suspended;
         self.affected = reply.affected();

@@ -8,13 +8,15 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::grouping::{Grouping, distinct, grouping};
+use super::limit::usable_groups;
+use super::order::sort_keys_of_groups;
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
 use super::source::Source;
 use crate::backend::cells;
-use crate::deparse::{Parameters, RemoteQuery, query_statement};
+use crate::deparse::{Parameters, RemoteQuery, SortKey, query_statement};
 use crate::error::{Error, callback};
-use crate::shippable::NotShippable;
+use crate::shippable::{NotShippable, is_comparable};
 
 /// What planning has found out about grouped rows; the upper relation's
 /// `fdw_private`.
@@ -43,7 +45,7 @@ pub unsafe extern "C-unwind" fn get_upper_paths(
                 let is_whole = stage == UPPERREL_GROUP_AGG;
                 let extra = &*extra.cast::<pg_sys::GroupPathExtraData>();
                 let having = if is_whole { extra.havingQual.cast() } else { null_mut() };
-                add_grouping_path(root, input, output, having);
+                add_grouping_path(root, input, output, having, is_whole);
             }
             if is_new && stage == UPPERREL_DISTINCT {
                 add_distinct_path(root, input, output);
@@ -58,6 +60,7 @@ unsafe fn add_grouping_path(
     input: *mut pg_sys::RelOptInfo,
     output: *mut pg_sys::RelOptInfo,
     having: *mut pg_sys::List,
+    is_whole: bool,
 ) {
     // SAFETY: the planner's pointers; guarded.
     unsafe {
@@ -71,7 +74,7 @@ unsafe fn add_grouping_path(
             return discourage(input, output);
         }
         let whole = Source::of(input).and_then(|source| {
-            grouping(root, &source, (*output).reltarget, having).map(|g| (source, g))
+            grouping(root, &source, (*output).reltarget, having, is_whole).map(|g| (source, g))
         });
         match whole {
             Ok((source, grouping)) => {
@@ -216,6 +219,8 @@ pub unsafe fn plan_upper(
         let upper = &*(*rel).fdw_private.cast::<UpperPlan>();
         let source = &upper.source;
         let mut parameters = Parameters::new();
+        let top = first_groups(root, rel, &upper.grouping);
+        let limit = top.as_ref().map(|(_, rows)| *rows);
         let sql = query_statement(
             &RemoteQuery {
                 placement: source.placement,
@@ -226,6 +231,8 @@ pub unsafe fn plan_upper(
                 conditions: &source.conditions,
                 having: upper.grouping.having,
                 locks: Vec::new(),
+                order: top.map(|(order, _)| order).unwrap_or_default(),
+                limit,
             },
             &mut parameters,
         )?;
@@ -251,5 +258,31 @@ pub unsafe fn plan_upper(
             null_mut(),
             null_mut(),
         ))
+    }
+}
+
+/// The order and number of the groups that are enough: groups that are complete,
+/// all of whose conditions are sent, and that the query wants the first of.
+unsafe fn first_groups(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    grouping: &Grouping,
+) -> Option<(Vec<SortKey>, i64)> {
+    // SAFETY: the planner's pointers; the relation is one of groups.
+    unsafe {
+        if !grouping.is_whole || !grouping.local_having.is_null() {
+            return None;
+        }
+        let usable = usable_groups(root)?;
+        if !usable.is_ordered {
+            return Some((Vec::new(), usable.rows));
+        }
+        let source = &(*(*rel).fdw_private.cast::<UpperPlan>()).source;
+        let relids = source.from.relids();
+        let order = sort_keys_of_groups(root, (*rel).reltarget, |expression| {
+            is_comparable(expression, relids, source.same_locale(), true).is_ok()
+                && grouping.computes(expression)
+        })?;
+        Some((order, usable.rows))
     }
 }

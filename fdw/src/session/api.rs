@@ -5,12 +5,76 @@ use std::rc::Rc;
 
 use cluster::NodeId;
 
-use super::{Request, Slot, Statement, Target, acquire, collect, registry};
-use crate::error::Error;
+use super::{Request, Slot, Statement, Target, acquire, collect, idle, opening, registry};
+use crate::error::{Error, Report, SqlState, emit, quietly};
 
 /// The session with one node.
 pub struct Remote {
     slot: Rc<Slot>,
+}
+
+/// An open session of this backend.
+pub struct OpenSession {
+    /// Of the node or server.
+    pub name: String,
+    /// The node, unless it is a user's own server.
+    pub node: Option<NodeId>,
+    /// False if it will be opened anew: lost, or its server or mapping has changed.
+    pub is_valid: bool,
+    /// Part of the present transaction.
+    pub in_transaction: bool,
+}
+
+/// The sessions of this backend that are open.
+pub fn open_sessions() -> Result<Vec<OpenSession>, Error> {
+    let mut open = Vec::new();
+    for slot in registry::slots() {
+        // Looked up before the lease is taken: the catalogues may raise.
+        let generation = match slot.target {
+            Target::Server { server, .. } if !server_exists(server) => None,
+            // A user mapping that is gone raises.
+            target => quietly(|| opening::destination(target)).ok().map(|d| d.generation),
+        };
+        if let Some(session) = slot.try_lease()? {
+            open.push(OpenSession {
+                name: session.name.to_string(),
+                node: session.node,
+                is_valid: generation == Some(session.generation)
+                    && session.connection.lost().is_none(),
+                in_transaction: session.depth > 0,
+            });
+        }
+    }
+    Ok(open)
+}
+
+#[allow(unsafe_code)]
+fn server_exists(server: pgrx::pg_sys::Oid) -> bool {
+    const MISSING_OK: u32 = 1;
+    // SAFETY: guarded catalogue look-up.
+    unsafe { !pgrx::pg_sys::GetForeignServerExtended(server, MISSING_OK as u16).is_null() }
+}
+
+/// Closes the sessions with one node or server, or with all. Those that are part
+/// of the present transaction stay, with a warning. Returns whether one was closed.
+pub fn disconnect(name: Option<&str>) -> Result<bool, Error> {
+    idle::begin_use();
+    let mut closed = false;
+    for slot in registry::slots() {
+        let Some(session) = slot.try_lease()? else { continue };
+        if name.is_some_and(|name| *name != *session.name) {
+            continue;
+        }
+        if session.depth > 0 {
+            let message = format!("the session with \"{}\" stays open: it is in use", session.name);
+            drop(session);
+            emit(&Report::warning(SqlState::WRONG_STATE, message));
+            continue;
+        }
+        session.discard();
+        closed = true;
+    }
+    Ok(closed)
 }
 
 /// The session with a node, opened if need be. Its transaction begins with the

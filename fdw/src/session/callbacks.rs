@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{SubXactEvent, XactEvent};
 
-use super::{commit, registry, subtransaction};
+use super::{commit, definitions, flight, idle, registry, subtransaction};
 use crate::error::{Refusal, callback, emit, quietly};
 
 /// Registers the callbacks; once, at load.
@@ -17,6 +17,7 @@ pub fn init() {
         pg_sys::RegisterXactCallback(Some(at_transaction), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(at_subtransaction), std::ptr::null_mut());
     }
+    definitions::init();
 }
 
 /// Says good-bye to all servers when this process ends; once, with the first
@@ -29,6 +30,7 @@ pub fn say_goodbye_at_exit() {
 /// A plain-old frame.
 unsafe extern "C-unwind" fn at_exit(_code: i32, _arg: pg_sys::Datum) {
     let _ = quietly(|| {
+        idle::begin_use();
         for slot in registry::slots() {
             if let Ok(Some(mut session)) = slot.try_lease() {
                 session.connection.terminate();
@@ -42,6 +44,7 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _arg: pg_sys::Datum) {
 unsafe extern "C-unwind" fn at_transaction(event: XactEvent::Type, _arg: *mut c_void) {
     if matches!(event, XactEvent::XACT_EVENT_COMMIT | XactEvent::XACT_EVENT_ABORT) {
         registry::forget_announced();
+        flight::heed_cancel_again(event == XactEvent::XACT_EVENT_COMMIT);
     }
     match event {
         // SAFETY: PRE_ events may raise; nothing here has a destructor.
@@ -52,9 +55,15 @@ unsafe extern "C-unwind" fn at_transaction(event: XactEvent::Type, _arg: *mut c_
             if let Err(report) = quietly(commit::after_commit) {
                 warn(&report);
             }
+            if let Err(report) = quietly(idle::transaction_ended) {
+                warn(&report);
+            }
         }
         XactEvent::XACT_EVENT_ABORT => {
             if let Err(report) = quietly(commit::after_abort) {
+                warn(&report);
+            }
+            if let Err(report) = quietly(idle::transaction_ended) {
                 warn(&report);
             }
         }

@@ -76,6 +76,10 @@ pub fn before_commit() -> Result<(), Error> {
         // A reader's COMMIT may still fail there, and nothing is decided yet.
         finish_readers(reader_commits)?;
         end_of_writers(&writers, wrote_here)
+    } else if let ([only], false) = (&writers[..], wrote_here) {
+        commit_in_one_phase(only)?;
+        // It is committed: from here on nothing may fail, nor be cancelled.
+        let_readers_end(reader_commits)
     } else {
         let ended = end_of_writers(&writers, wrote_here);
         ended.and(finish_readers(reader_commits))
@@ -104,12 +108,28 @@ fn send_to_all(slots: &[Rc<Slot>], sql: impl Fn(usize) -> String) -> Result<Sent
 
 fn finish_readers(sent: Sent) -> Result<(), Error> {
     for (slot, ticket, sql) in sent {
-        let tag = collect(&slot, ticket, &sql)?.tag;
+        let tag = collect(&slot, ticket, sql.as_str())?.tag;
         let mut session = slot.lease()?;
         if tag.as_deref() != Some("COMMIT") {
             return Err(not_ended(&session.name, &sql));
         }
         session.forget_transaction();
+    }
+    Ok(())
+}
+
+/// Waits for the COMMIT of readers, deaf to interrupts. A failure is shown as a
+/// warning and costs the session.
+fn let_readers_end(sent: Sent) -> Result<(), Error> {
+    let deadline = Instant::now() + SECOND_PHASE_TIMEOUT;
+    for (slot, ticket, sql) in sent {
+        let outcome = collect_until(&slot, ticket, &sql, deadline);
+        let mut session = slot.lease()?;
+        session.forget_transaction();
+        if let Err(error) = outcome {
+            session.discard();
+            emit(&Report::from(error).as_warning());
+        }
     }
     Ok(())
 }
@@ -165,7 +185,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
         sent.push((ticket, sql));
     }
     for ((slot, (ticket, sql)), participant) in writers.iter().zip(sent).zip(&prepared) {
-        let outcome = collect(slot, ticket, &sql);
+        let outcome = collect(slot, ticket, sql.as_str());
         let mut session = slot.lease()?;
         match outcome {
             Ok(reply) if reply.tag.as_deref() == Some("PREPARE TRANSACTION") => {
@@ -186,7 +206,7 @@ fn prepare(writers: &[Rc<Slot>]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn not_ended(node: &str, sql: &str) -> Error {
+fn not_ended(node: &str, sql: &str) -> Error {
     let command = sql.split_whitespace().next().unwrap_or(sql);
     crate::error::Refusal::new(
         SqlState::parse("40000").unwrap_or(SqlState::INTERNAL),

@@ -19,6 +19,7 @@ impl Session {
     /// Appends a COPY of `data`, parts one after another, and sends it. The
     /// reply's tag counts the rows.
     pub fn copy_in(&mut self, command: &[u8], data: &[&[u8]]) -> Result<Ticket, Error> {
+        self.let_riders_off();
         let ticket = self.connection.expect();
         let result = (|| {
             let output = self.connection.output();

@@ -20,21 +20,23 @@ impl Slot {
     /// A lease with the remote transaction entered; what was appended for that
     /// leaves with the next request.
     pub(crate) fn enter(self: &Rc<Slot>) -> Result<Lease, Error> {
-        let properties = match self.target {
-            Target::Node(node) => match cluster_map::map() {
-                Some(map) => {
-                    if self.lease()?.depth == 0 {
-                        map.check_isolation(node, &registry::node_participants)?;
-                    }
-                    map.opening_statements(node)?
-                }
-                None => String::new(),
-            },
-            Target::Server { .. } => String::new(),
-        };
+        if let (Target::Node(node), Some(map)) = (self.target, cluster_map::map())
+            && self.lease()?.depth == 0
+        {
+            map.check_isolation(node, &registry::node_participants)?;
+        }
+        let properties = self.properties()?;
         let mut session = self.lease()?;
         session.enter_transaction(&properties)?;
         Ok(session)
+    }
+
+    /// What the session is to be told now; empty for nothing.
+    pub(super) fn properties(&self) -> Result<Rc<str>, Error> {
+        match (self.target, cluster_map::map()) {
+            (Target::Node(node), Some(map)) => Ok(map.opening_statement(node)?),
+            _ => Ok("".into()),
+        }
     }
 
     /// Enters the remote transaction and sends a request.
@@ -43,11 +45,36 @@ impl Slot {
         let user = unsafe { pg_sys::GetUserId() };
         self.enter()?.request(request, user.to_u32())
     }
+
+    /// The same for a statement that writes.
+    pub(crate) fn send_write(self: &Rc<Slot>, request: &Request<'_>) -> Result<Ticket, Error> {
+        // SAFETY: guarded; reads the current user.
+        let user = unsafe { pg_sys::GetUserId() };
+        let mut session = self.enter()?;
+        session.wrote = true;
+        session.request(request, user.to_u32())
+    }
+}
+
+/// What a reply is the reply to; as text for messages only.
+pub trait ToText {
+    /// SQL, shortened if it is long.
+    fn text(&self) -> String;
+}
+
+impl ToText for str {
+    fn text(&self) -> String {
+        self.to_owned()
+    }
 }
 
 /// Waits for a reply, heeding interrupts. An error in it, or in a command that
 /// rode ahead of it, becomes [`Error::Remote`].
-pub fn collect(slot: &Rc<Slot>, ticket: Ticket, command: &str) -> Result<Reply, Error> {
+pub fn collect(
+    slot: &Rc<Slot>,
+    ticket: Ticket,
+    command: &(impl ToText + ?Sized),
+) -> Result<Reply, Error> {
     collect_within(slot, ticket, command, None)
 }
 
@@ -55,7 +82,7 @@ pub fn collect(slot: &Rc<Slot>, ticket: Ticket, command: &str) -> Result<Reply, 
 pub fn collect_within(
     slot: &Rc<Slot>,
     ticket: Ticket,
-    command: &str,
+    command: &(impl ToText + ?Sized),
     deadline: Option<Instant>,
 ) -> Result<Reply, Error> {
     loop {
@@ -108,7 +135,7 @@ pub fn collect_until(
 pub(super) fn finish(
     session: &mut Session,
     ticket: Ticket,
-    command: &str,
+    command: &(impl ToText + ?Sized),
     outcome: Result<(), Stop>,
 ) -> Result<Reply, Error> {
     let node = || session.name.to_string();
@@ -120,13 +147,10 @@ pub(super) fn finish(
         };
         return Err(Error::ConnectionLost { node: node(), reason });
     }
-    let failed = |command: &str, error| Error::Remote {
-        node: node(),
-        command: command.to_string(),
-        error: Box::new(error),
-    };
+    let failed =
+        |command: String, error| Error::Remote { node: node(), command, error: Box::new(error) };
     if let Some((command, error)) = session.connection.take_detached_failure() {
-        let error = failed(&command, error);
+        let error = failed(command, error);
         session.take(ticket);
         session.told = None;
         return Err(error);
@@ -143,7 +167,7 @@ pub(super) fn finish(
             error = reason.clone();
         }
         let node = session.name.to_string();
-        return Err(Error::Remote { node, command: command.to_string(), error: Box::new(error) });
+        return Err(Error::Remote { node, command: command.text(), error: Box::new(error) });
     }
     Ok(reply)
 }
@@ -184,6 +208,8 @@ pub fn forget_portal(
         for ticket in pending.iter().flatten() {
             session.connection.forget(*ticket);
         }
-        session.close_portal(portal);
+        if !portal.is_empty() {
+            session.close_portal(portal);
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! A statement that is the whole transaction: BEGIN, settings, the statement
-//! and COMMIT leave in one packet, so that one round trip does it all.
+//! A statement that is the whole transaction: it runs over there as it would
+//! for a client of that server, without BEGIN and COMMIT. What it must be told
+//! and the statement share one Sync, which commits them, and one answer.
 //!
-//! Sound only if nothing after the remote COMMIT can make the local
-//! transaction fail, and if no other statement belongs to it:
+//! For a statement that writes this is sound only if nothing after the remote
+//! commit can make the local transaction fail, and if no other statement belongs
+//! to it:
 //! * a statement of the client itself, not of a function, with nothing that
 //!   PostgreSQL would run after it (RETURNING, triggers, CTEs);
 //! * no transaction block, also no implicit one of several statements in one
@@ -11,17 +13,21 @@
 //!   that has already come;
 //! * nothing written here, no other participant.
 //!
-//! A statement that fails over there leaves an aborted transaction, whose
-//! COMMIT is a ROLLBACK.
+//! From then on a cancel comes too late and is held off until the local
+//! transaction has ended, too: its error would deny what was committed.
+//!
+//! For a SELECT less is at stake: a snapshot for each statement is what READ
+//! COMMITTED says, and locks that end with the statement are missed by nobody
+//! if the transaction does.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
 
-use super::commit::not_ended;
 use super::exchange::finish;
 use super::registry::participants;
 use super::{Request, Slot};
@@ -47,18 +53,39 @@ pub unsafe fn is_whole_transaction(estate: *mut pg_sys::EState) -> bool {
         let tree = (*plan).planTree;
         // A custom scan that is the whole of a writing statement is the router's.
         let writes = (*plan).commandType != pg_sys::CmdType::CMD_SELECT;
-        let is_plain = matches!((*tree).type_, NodeTag::T_ModifyTable | NodeTag::T_CustomScan)
+        matches!((*tree).type_, NodeTag::T_ModifyTable | NodeTag::T_CustomScan)
             && writes
             && !(*plan).hasReturning
             && !(*plan).hasModifyingCTE
             && (*plan).subplans.is_null()
-            && (*plan).rowMarks.is_null();
-        let isolation = pg_sys::XactIsoLevel as u32;
-        is_plain
-            && !pg_sys::IsTransactionBlock()
-            && pg_sys::GetCurrentTransactionNestLevel() == 1
-            && isolation == pg_sys::XACT_READ_COMMITTED
+            && (*plan).rowMarks.is_null()
             && pg_sys::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId
+            && is_alone(plan)
+    }
+}
+
+/// Whether the running statement only reads, locks no rows, and is its
+/// transaction's only one.
+///
+/// # Safety
+/// `estate` is the executor's, running.
+pub unsafe fn reads_alone(estate: *mut pg_sys::EState) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let plan = (*estate).es_plannedstmt;
+        (*plan).commandType == pg_sys::CmdType::CMD_SELECT
+            && !(*plan).hasModifyingCTE
+            && (*plan).rowMarks.is_null()
+            && is_alone(plan)
+    }
+}
+
+unsafe fn is_alone(plan: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: the backend's own variables; the caller's plan.
+    unsafe {
+        !pg_sys::IsTransactionBlock()
+            && pg_sys::GetCurrentTransactionNestLevel() == 1
+            && pg_sys::XactIsoLevel as u32 == pg_sys::XACT_READ_COMMITTED
             && is_the_clients(plan)
             && participants().is_empty()
     }
@@ -98,39 +125,51 @@ unsafe fn is_the_clients(plan: *mut pg_sys::PlannedStmt) -> bool {
     }
 }
 
+/// What a flight does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// It returns rows. All of them, or it is asked again in another way.
+    Read,
+    /// It writes: it has happened once its answer says so.
+    Write,
+}
+
 impl Slot {
-    /// Runs a request as a whole transaction, if this session may; `None` if it
-    /// has not been found to be the right node yet.
-    pub(crate) fn send_and_commit(
+    /// Runs a request as a whole transaction of that node. `None` if it is to
+    /// run in another way: this session has not been found to be the right node
+    /// yet, or there are more rows to read than were asked for.
+    pub(crate) fn run_alone(
         self: &Rc<Slot>,
         request: &Request<'_>,
+        errand: Errand,
     ) -> Result<Option<Reply>, Error> {
         if self.lease()?.handshake.is_some() {
             return Ok(None);
         }
+        let properties = self.properties()?;
         // SAFETY: guarded; reads the current user.
         let user = unsafe { pg_sys::GetUserId() };
-        let (statement, commit) = {
-            let mut session = self.enter()?;
-            session.wrote = true;
-            let statement = session.append(request, user.to_u32())?;
-            (statement, session.simple("COMMIT")?)
+        let unheard = Unheard(self);
+        let ticket = {
+            let mut session = self.lease()?;
+            session.enter_alone(&properties)?;
+            session.request(request, user.to_u32())?
         };
-        let arrived = self.await_commit(commit);
+        let arrived = self.await_end(ticket);
+        std::mem::forget(unheard);
         let (notices, name, outcome) = {
             let mut session = self.lease()?;
             let notices = session.connection.take_notices();
-            let outcome = match arrived {
-                Ok(()) => {
-                    let reply = finish(&mut session, statement, &request.statement.text(), Ok(()));
-                    let tag = session.take(commit).and_then(|commit| commit.tag);
+            let outcome = match (arrived, errand) {
+                (Ok(()), _) => {
+                    let reply = finish(&mut session, ticket, request.statement, Ok(()));
                     session.forget_transaction();
-                    reply.and_then(|reply| match tag.as_deref() {
-                        Some("COMMIT") => Ok(reply),
-                        _ => Err(not_ended(&session.name, "COMMIT")),
-                    })
+                    reply
                 }
-                Err(reason) => {
+                (Err(reason), Errand::Read) => {
+                    Err(Error::ConnectionLost { node: session.name.to_string(), reason })
+                }
+                (Err(reason), Errand::Write) => {
                     Err(Error::OutcomeUnknown { node: session.name.to_string(), reason })
                 }
             };
@@ -139,21 +178,20 @@ impl Slot {
         for notice in notices {
             emit(&Report::notice(&name, notice));
         }
-        if outcome.is_ok() {
-            cluster_map::note_end(Ended::OnePhase);
-            // Too late: like a local statement that is cancelled while it commits.
-            // SAFETY: the backend's own variable; nothing is cancelled by it now.
-            unsafe { pg_sys::QueryCancelPending = 0 };
-        } else {
+        match (&outcome, errand) {
+            (Ok(_), Errand::Write) => {
+                cluster_map::note_end(Ended::OnePhase);
+                hold_off_cancel();
+            }
             // The user's cancel speaks before what it did over there.
-            check_for_interrupts();
+            _ => check_for_interrupts(),
         }
-        outcome.map(Some)
+        Ok(outcome.map(Some)?.filter(|reply| errand == Errand::Write || !reply.suspended))
     }
 
-    /// Waits until all is answered. A cancel is passed on and the answer waited
-    /// for, because only that tells whether the transaction was committed.
-    fn await_commit(self: &Rc<Slot>, commit: Ticket) -> Result<(), String> {
+    /// Waits for the answer. A cancel is passed on and the answer waited for,
+    /// because only that tells whether the transaction was committed.
+    fn await_end(self: &Rc<Slot>, ticket: Ticket) -> Result<(), String> {
         let gone = |e: Error| Report::from(e).message();
         let mut deadline = None;
         loop {
@@ -161,7 +199,7 @@ impl Slot {
                 let mut session = self.lease().map_err(gone)?;
                 let interrupts =
                     if deadline.is_some() { Interrupts::Ignore } else { Interrupts::Heed };
-                match session.connection.wait_for(commit, deadline, interrupts) {
+                match session.connection.wait_for(ticket, deadline, interrupts) {
                     Ok(()) => return Ok(()),
                     Err(stop) => stop,
                 }
@@ -185,6 +223,46 @@ impl Slot {
                 }
                 Stop::Interrupted => check_for_interrupts(),
             }
+        }
+    }
+}
+
+/// A request that nobody would ever hear of: the session belongs to no
+/// transaction that could roll it back. Dropped by an error that comes in
+/// between, it gives the connection up; it does no I/O.
+struct Unheard<'a>(&'a Rc<Slot>);
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        if let Ok(Some(mut session)) = self.0.try_lease() {
+            session.connection.give_up("a wait for its answer was broken off");
+        }
+    }
+}
+
+thread_local! {
+    /// Cancels are held off until the transaction's end.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What was asked for is done: a cancel that has come or will come meets a
+/// statement that is over, as one does that comes after a local commit.
+fn hold_off_cancel() {
+    // SAFETY: what HOLD_CANCEL_INTERRUPTS does, balanced by `heed_cancel_again`,
+    // or by an error, which sets the counter to zero.
+    unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
+    HOLDS.set(true);
+}
+
+/// At the transaction's end, however it ended. Raises nothing.
+pub fn heed_cancel_again(is_commit: bool) {
+    if HOLDS.replace(false) && is_commit {
+        // SAFETY: the backend's own variables. Statements do not hold cancels
+        // off otherwise, so what is above zero is ours; no statement is running
+        // that a pending cancel could be meant for.
+        unsafe {
+            pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1);
+            pg_sys::QueryCancelPending = 0;
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Destination {
     pub generation: u64,
     parameters: Parameters,
     handshake: Option<String>,
+    /// The session stays open for the next transaction.
+    is_kept: bool,
 }
 
 /// How a server that is in no catalogue is reached.
@@ -61,6 +63,7 @@ pub fn to_login(login: Login, bound: Option<Duration>) -> Destination {
             timeout: bound.map_or(CONNECT_TIMEOUT, |bound| bound.min(CONNECT_TIMEOUT)),
         },
         handshake: None,
+        is_kept: true,
     }
 }
 
@@ -68,6 +71,14 @@ pub fn to_login(login: Login, bound: Option<Duration>) -> Destination {
 pub struct Attempt {
     destination: Destination,
     opening: Opening,
+}
+
+/// What the generation of [`destination`] would be.
+pub fn generation(target: Target) -> Result<u64, Error> {
+    match (target, cluster_map::map()) {
+        (Target::Node(node), Some(map)) => Ok(map.generation(node)?),
+        _ => destination(target).map(|destination| destination.generation),
+    }
 }
 
 /// Looks up how a target is reached.
@@ -91,12 +102,16 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                     timeout: CONNECT_TIMEOUT,
                 },
                 handshake: map.handshake(node),
+                is_kept: true,
             })
         }
         Target::Server { server, user } => {
             let found = options::connection(server, user)?;
             let application = found.application_name.as_deref().unwrap_or("shardman");
-            let startup = startup(&found.dbname, application, Some("pg_catalog"));
+            let mut startup = startup(&found.dbname, application, Some("pg_catalog"));
+            if let Some(options) = found.options {
+                startup.push(("options".to_string(), options));
+            }
             Ok(Destination {
                 name: found.server_name.as_str().into(),
                 node: None,
@@ -111,6 +126,7 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                     timeout: found.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
                 },
                 handshake: None,
+                is_kept: found.is_kept,
             })
         }
     }
@@ -138,6 +154,8 @@ fn startup(dbname: &str, application: &str, search_path: Option<&str>) -> Vec<(S
         ("DateStyle", "ISO"),
         ("IntervalStyle", "postgres"),
         ("extra_float_digits", "3"),
+        // Of a statement that is sent without BEGIN.
+        ("default_transaction_isolation", "read committed"),
     ];
     if !time_zone.is_empty() {
         settings.push(("TimeZone", &time_zone));
@@ -191,6 +209,7 @@ impl Attempt {
             Ok(Some(connection)) => {
                 let mut session =
                     Session::new(id, d.name.clone(), d.node, d.generation, connection);
+                session.is_kept = d.is_kept;
                 if let Some(query) = &d.handshake {
                     session.handshake = Some(session.simple(query)?);
                 }

@@ -1,44 +1,53 @@
 //! What a remote session of a node must be told: user and search path.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use crate::backend::{cells, quote_literal, text_of};
+use crate::backend::{quote_literal, text_of};
 use crate::error::Refusal;
 
-/// `SET shardman.effective_user` to the current user and `SET search_path` to
-/// the sender's path, so that functions find there what they find here.
-pub fn default_opening_statements() -> Result<String, Refusal> {
-    // SAFETY: guarded calls; a palloc'd and a static C string.
-    let (user, path) = unsafe {
-        let user = text_of(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false));
-        (user, text_of(pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false)))
-    };
-    let quoted = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
-    let mut schemas = split(&path).iter().map(quoted).collect::<Vec<_>>().join(", ");
-    if schemas.is_empty() {
-        schemas.push_str("''");
-    }
-    Ok(format!(
-        "SET shardman.effective_user = {}; SET search_path = {schemas}",
-        quote_literal(&user),
-    ))
+/// The last answer, and what it was made of.
+struct Told {
+    user: Box<CStr>,
+    path: Box<CStr>,
+    command: Rc<str>,
 }
 
-/// The names of a search path; taken apart and quoted again because a
-/// setting's text is not SQL that could be passed on.
-fn split(path: &str) -> Vec<String> {
-    let raw = CString::new(path).unwrap_or_default();
-    // SAFETY: guarded; the function cuts up the palloc'd copy that it is given
-    // and fills a list of pointers into it.
-    unsafe {
-        let copy = pg_sys::pstrdup(raw.as_ptr());
-        let mut list: *mut pg_sys::List = std::ptr::null_mut();
-        if !pg_sys::SplitIdentifierString(copy, b',' as i8, &raw mut list) {
-            return Vec::new();
+thread_local! {
+    static LAST: RefCell<Option<Told>> = const { RefCell::new(None) };
+}
+
+/// `SET shardman.effective_user` to the current user, and after a comma the
+/// sender's search path, so that functions find there what they find here. The
+/// path is the setting's text, to be set as it is.
+pub fn default_opening_statement() -> Result<Rc<str>, Refusal> {
+    // SAFETY: guarded calls; a palloc'd and a static C string, which live on
+    // while they are compared and copied here.
+    let (user, path) = unsafe {
+        let user = pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false);
+        let path = pg_sys::GetConfigOption(c"search_path".as_ptr(), true, false);
+        let path = if path.is_null() { c"" } else { CStr::from_ptr(path) };
+        (CStr::from_ptr(user), path)
+    };
+    LAST.with_borrow_mut(|last| {
+        if let Some(last) = last
+            && (&*last.user, &*last.path) == (user, path)
+        {
+            return Ok(last.command.clone());
         }
-        cells::<std::ffi::c_char>(list).map(|s| text_of(s)).collect()
-    }
+        // SAFETY: C strings that live on.
+        let (name, setting) = unsafe { (text_of(user.as_ptr()), text_of(path.as_ptr())) };
+        let command: Rc<str> = format!(
+            "SET shardman.effective_user = {}, {}",
+            quote_literal(&name),
+            quote_literal(&setting)
+        )
+        .into();
+        *last = Some(Told { user: user.into(), path: path.into(), command: command.clone() });
+        Ok(command)
+    })
 }

@@ -6,6 +6,7 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use super::callbacks;
+use super::idle;
 use super::opening::{self, Destination};
 use super::slot::Slot;
 use super::{Session, Target};
@@ -44,6 +45,7 @@ pub fn node_participants() -> usize {
 /// The slot of a target with a usable session in it, opened if need be. Within
 /// a remote transaction it is always the session that the transaction began on.
 pub fn acquire(target: Target) -> Result<Rc<Slot>, Error> {
+    idle::begin_use();
     let slot = find_or_add(target);
     if let Some(destination) = needs_opening(&slot)? {
         let session = open(destination)?;
@@ -59,14 +61,14 @@ fn needs_opening(slot: &Rc<Slot>) -> Result<Option<Destination>, Error> {
     {
         return session.check_usable().map(|()| None);
     }
-    let destination = opening::destination(slot.target)?;
+    let generation = opening::generation(slot.target)?;
     if let Some(mut session) = slot.try_lease()? {
-        if session.generation == destination.generation && session.connection.check_alive() {
+        if session.generation == generation && session.connection.check_alive() {
             return Ok(None);
         }
         session.discard();
     }
-    Ok(Some(destination))
+    opening::destination(slot.target).map(Some)
 }
 
 /// Notes that the running statement will need a session that is not there yet.
@@ -95,6 +97,7 @@ pub fn open_announced() -> Result<(), Error> {
 /// Opens the sessions of several targets at the same time. One that cannot be
 /// opened is left to [`acquire`], whose caller cannot do without it.
 pub fn open_all(targets: &[Target]) -> Result<(), Error> {
+    idle::begin_use();
     let mut attempts = Vec::new();
     for target in targets {
         let slot = find_or_add(*target);

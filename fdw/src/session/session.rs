@@ -3,6 +3,7 @@
 
 use std::io;
 use std::rc::{Rc, Weak};
+use std::time::Instant;
 
 use bytes::BufMut;
 use cluster::NodeId;
@@ -20,6 +21,11 @@ const ALL_CHUNKS: usize = 4 * 1024 * 1024;
 const LARGEST_CHUNK: usize = 1024 * 1024;
 /// Below this, round trips cost more than the memory is worth.
 const SMALLEST_CHUNK: usize = 32 * 1024;
+
+/// What the names of statements that a node prepares begin with. In a node
+/// session nobody else may give such a name: who a statement acts as is told by
+/// one of them.
+pub const RESERVED: &str = "shardman_";
 
 /// What is asked of a session.
 pub struct Request<'a> {
@@ -78,20 +84,26 @@ pub struct Session {
     pub holds: bool,
     /// Of the remote transaction.
     pub ending: Ending,
-    /// What the remote session was last told (see `ClusterMap::opening_statements`).
-    pub told: Option<String>,
+    /// What the remote session was last told (see `ClusterMap::opening_statement`).
+    pub told: Option<Rc<str>>,
     /// The handshake query, until its answer was checked.
     pub handshake: Option<Ticket>,
     /// A wait for it was interrupted and not resumed.
     pub interrupted: bool,
     /// Of each savepoint: its level, and the request that set it.
     savepoints: Vec<(i32, Ticket)>,
+    /// Commands have been appended that the next request's Sync will end.
+    has_riders: bool,
     statements: StatementCache,
     in_flight: Vec<(Ticket, u64)>,
     closed_portals: Vec<String>,
     next_portal: u64,
     open_portals: usize,
     waiting: Vec<Weak<Waiting>>,
+    /// End of the last remote transaction.
+    pub last_used: Instant,
+    /// Stays open for the next transaction.
+    pub is_kept: bool,
 }
 
 impl Session {
@@ -118,12 +130,15 @@ impl Session {
             handshake: None,
             interrupted: false,
             savepoints: Vec::new(),
+            has_riders: false,
             statements: StatementCache::default(),
             in_flight: Vec::new(),
             closed_portals: Vec::new(),
             next_portal: 0,
             open_portals: 0,
             waiting: Vec::new(),
+            last_used: Instant::now(),
+            is_kept: true,
         }
     }
 
@@ -171,7 +186,7 @@ impl Session {
     /// Brings the remote transaction to the local one's level and tells the
     /// remote session `properties` if it does not know them. Only appends: the
     /// commands ride in front of what follows.
-    pub fn enter_transaction(&mut self, properties: &str) -> Result<(), Error> {
+    pub fn enter_transaction(&mut self, properties: &Rc<str>) -> Result<(), Error> {
         self.check_usable()?;
         if self.ending != Ending::None {
             return Err(Refusal::new(
@@ -182,47 +197,85 @@ impl Session {
         }
         // SAFETY: guarded; reads the backend's transaction state.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-        let before = self.depth + 1;
-        let mut sql = String::new();
         if self.depth == 0 {
-            sql.push_str("BEGIN ISOLATION LEVEL ");
-            sql.push_str(isolation_level());
+            self.ride(begin())?;
             self.depth = 1;
             self.transaction += 1;
             self.wrote = false;
         }
-        if !properties.is_empty() && self.told.as_deref() != Some(properties) {
-            join(&mut sql, properties);
-            self.told = Some(properties.to_string());
+        if !properties.is_empty() && self.told.as_ref() != Some(properties) {
+            self.ride(properties)?;
+            self.told = Some(properties.clone());
         }
         while self.depth < level {
+            self.ride(&format!("SAVEPOINT s{}", self.depth + 1))?;
             self.depth += 1;
-            join(&mut sql, &format!("SAVEPOINT s{}", self.depth));
-        }
-        if !sql.is_empty() {
-            let ticket = self.simple_detached(&sql)?;
-            self.savepoints.retain(|(depth, _)| *depth < before);
-            self.savepoints.extend((before.max(2)..=self.depth).map(|depth| (depth, ticket)));
+            let (depth, ticket) = (self.depth, self.connection.next_ticket());
+            self.savepoints.retain(|(level, _)| *level < depth);
+            self.savepoints.push((depth, ticket));
         }
         Ok(())
     }
 
-    /// The request that set the savepoint of a level: what was sent before it
-    /// is not undone with it.
+    /// The request that the savepoint of a level rode with: what was sent before
+    /// it is not undone with it.
     pub fn savepoint(&self, level: i32) -> Option<Ticket> {
         self.savepoints.iter().find(|(depth, _)| *depth == level).map(|(_, ticket)| *ticket)
     }
 
+    /// Tells the remote session `properties` for the one transaction that the
+    /// next request is to be: no BEGIN, so that its Sync commits.
+    pub fn enter_alone(&mut self, properties: &Rc<str>) -> Result<(), Error> {
+        self.check_usable()?;
+        if self.depth != 0 {
+            return Err(Refusal::internal("a remote transaction is already open").into());
+        }
+        // What an error kept from being sent.
+        self.let_riders_off();
+        if properties.is_empty() { Ok(()) } else { self.ride(properties) }
+    }
+
+    /// Appends a command that runs in front of the next request, whose Sync
+    /// ends both: one answer, one wake-up. It is prepared like any statement.
+    pub fn ride(&mut self, command: &str) -> Result<(), Error> {
+        const NO_ONE: u32 = 0;
+        let ticket = self.connection.next_ticket();
+        let (name, is_new) = self.look_up(command.as_bytes(), &[], NO_ONE, ticket);
+        self.has_riders = true;
+        let output = self.connection.output();
+        let result = (|| {
+            if is_new {
+                write_parse(output, &name, command.as_bytes(), &[])?;
+            }
+            write_bind(output, &name, &[], &[], &[], "")?;
+            frontend::execute("", 0, output)
+        })();
+        result.map_err(|e| self.broken_off(&e))
+    }
+
+    /// Ends what rides with a Sync of its own: a simple query follows, which
+    /// would be skipped after an error, and with it its answer.
+    pub(super) fn let_riders_off(&mut self) {
+        if std::mem::take(&mut self.has_riders) {
+            frontend::sync(self.connection.output());
+            let command = self.told.clone();
+            self.connection.expect_detached(command.as_deref().unwrap_or("BEGIN"));
+        }
+    }
+
     /// Appends a simple query nobody will collect.
-    pub fn simple_detached(&mut self, sql: &str) -> Result<Ticket, Error> {
+    pub fn simple_detached(&mut self, sql: &str) -> Result<(), Error> {
+        self.let_riders_off();
         frontend::query(sql, self.connection.output()).map_err(|e| self.not_sendable(&e))?;
-        Ok(self.connection.expect_detached(sql))
+        self.connection.expect_detached(sql);
+        Ok(())
     }
 
     /// Appends a simple query and sends it. Portals are closed first: DDL is
     /// refused on tables that one still reads.
     pub fn simple(&mut self, sql: &str) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
+        self.let_riders_off();
         frontend::query(sql, self.connection.output()).map_err(|e| self.not_sendable(&e))?;
         let ticket = self.connection.expect();
         self.connection.flush();
@@ -247,6 +300,7 @@ impl Session {
 
     /// Sends COMMIT and forgets the remote transaction.
     pub fn commit_unheard(&mut self) -> Result<(), Error> {
+        self.let_riders_off();
         frontend::query("COMMIT", self.connection.output()).map_err(|e| self.not_sendable(&e))?;
         self.connection.expect_farewell("COMMIT");
         self.connection.flush();
@@ -256,14 +310,9 @@ impl Session {
 
     /// Appends Parse if needed, Bind, Execute, Sync, and sends them.
     pub fn request(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
-        let ticket = self.append(request, user)?;
+        let ticket = self.compose(request, user, Then::Execute)?;
         self.connection.flush();
         Ok(ticket)
-    }
-
-    /// The same without sending.
-    pub fn append(&mut self, request: &Request<'_>, user: u32) -> Result<Ticket, Error> {
-        self.compose(request, user, Then::Execute)
     }
 
     /// The same without Execute: the portal gets its snapshot and waits for
@@ -277,45 +326,47 @@ impl Session {
     fn compose(&mut self, request: &Request<'_>, user: u32, then: Then) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
         let ticket = self.connection.expect();
+        self.has_riders = false;
         let statement = request.statement;
         let (name, parse) = if statement.is_kept {
-            let connection = &self.connection;
-            let lookup = self.statements.look_up(statement, user, ticket, |t| {
-                connection.is_done(t) || connection.is_owed(t)
-            });
-            let (number, is_new) = match lookup {
-                Lookup::Known(n) => (n, false),
-                Lookup::New(n) => (n, true),
-            };
-            self.in_flight.push((ticket, number));
-            (format!("s{number}"), is_new)
+            self.look_up(&statement.sql, &statement.types, user, ticket)
         } else {
             (String::new(), true)
         };
         let result = (|| {
             let output = self.connection.output();
             if parse {
-                write_parse(output, &name, statement)?;
+                write_parse(output, &name, &statement.sql, &statement.types)?;
             }
-            write_bind(output, &name, request)?;
+            let formats = (&*statement.parameter_formats, &*statement.result_formats);
+            write_bind(output, &name, formats.0, request.parameters, formats.1, request.portal)?;
             if then == Then::Execute {
                 frontend::execute(request.portal, request.max_rows, output)?;
             }
             frontend::sync(output);
             Ok(())
         })();
-        result.map_err(|e: io::Error| {
-            // Half a message may be in the output: this connection is of no more use.
-            self.connection.give_up("a message could not be composed");
-            self.not_sendable(&e)
-        })?;
+        result.map_err(|e: io::Error| self.broken_off(&e))?;
         Ok(ticket)
+    }
+
+    /// The name of a prepared statement, and whether it has yet to be parsed.
+    fn look_up(&mut self, sql: &[u8], types: &[u32], user: u32, ticket: Ticket) -> (String, bool) {
+        let connection = &self.connection;
+        let is_pending = |t| t == ticket || connection.is_done(t) || connection.is_owed(t);
+        let (number, is_new) = match self.statements.look_up(sql, types, user, ticket, is_pending) {
+            Lookup::Known(n) => (n, false),
+            Lookup::New(n) => (n, true),
+        };
+        self.in_flight.push((ticket, number));
+        (format!("{RESERVED}{number}"), is_new)
     }
 
     /// Asks for more rows of a portal.
     pub fn continue_portal(&mut self, portal: &str, max_rows: i32) -> Result<Ticket, Error> {
         self.close_what_is_to_be_closed()?;
         let ticket = self.connection.expect();
+        self.has_riders = false;
         frontend::execute(portal, max_rows, self.connection.output())
             .map_err(|e| self.not_sendable(&e))?;
         frontend::sync(self.connection.output());
@@ -326,15 +377,20 @@ impl Session {
     /// The reply, with what it tells about prepared statements taken note of.
     pub fn take(&mut self, ticket: Ticket) -> Option<Reply> {
         let reply = self.connection.take(ticket)?;
-        if let Some(at) = self.in_flight.iter().position(|(t, _)| *t == ticket) {
-            let (_, name) = self.in_flight.swap_remove(at);
-            self.statements.answered(ticket, name, reply.error.is_none());
-        }
+        let succeeded = reply.error.is_none();
+        let statements = &mut self.statements;
+        self.in_flight.retain(|(t, name)| {
+            if *t == ticket {
+                statements.answered(ticket, *name, succeeded);
+            }
+            *t != ticket
+        });
         Some(reply)
     }
 
     /// What holds only within one remote transaction.
     pub fn forget_transaction(&mut self) {
+        self.last_used = Instant::now();
         self.depth = 0;
         self.wrote = false;
         self.holds = false;
@@ -354,9 +410,16 @@ impl Session {
         let output = self.connection.output();
         let result =
             portals.iter().try_for_each(|p| frontend::close(b'P', p, output)).and_then(|()| {
-                statements.iter().try_for_each(|s| frontend::close(b'S', &format!("s{s}"), output))
+                let close = |s: &u64| frontend::close(b'S', &format!("{RESERVED}{s}"), output);
+                statements.iter().try_for_each(close)
             });
         result.map_err(|e| self.not_sendable(&e))
+    }
+
+    /// Half a message may be in the output: this connection is of no more use.
+    fn broken_off(&mut self, error: &io::Error) -> Error {
+        self.connection.give_up("a message could not be composed");
+        self.not_sendable(error)
     }
 
     pub(super) fn not_sendable(&self, error: &io::Error) -> Error {
@@ -366,59 +429,62 @@ impl Session {
     }
 }
 
-fn join(sql: &mut String, command: &str) {
-    if !sql.is_empty() {
-        sql.push_str("; ");
-    }
-    sql.push_str(command);
-}
-
-fn isolation_level() -> &'static str {
+fn begin() -> &'static str {
     // SAFETY: the backend's own variable on its main thread.
     match unsafe { pg_sys::XactIsoLevel } as u32 {
-        pg_sys::XACT_SERIALIZABLE => "SERIALIZABLE",
-        pg_sys::XACT_REPEATABLE_READ => "REPEATABLE READ",
-        _ => "READ COMMITTED",
+        pg_sys::XACT_SERIALIZABLE => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        pg_sys::XACT_REPEATABLE_READ => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        _ => "BEGIN ISOLATION LEVEL READ COMMITTED",
     }
 }
 
 /// Parse, with SQL as bytes: the database need not be UTF-8.
-fn write_parse(output: &mut bytes::BytesMut, name: &str, s: &Statement) -> io::Result<()> {
-    if s.sql.contains(&0) {
+fn write_parse(
+    output: &mut bytes::BytesMut,
+    name: &str,
+    sql: &[u8],
+    types: &[u32],
+) -> io::Result<()> {
+    if sql.contains(&0) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "SQL contains a null byte"));
     }
-    let len = 4 + name.len() + 1 + s.sql.len() + 1 + 2 + 4 * s.types.len();
+    let len = 4 + name.len() + 1 + sql.len() + 1 + 2 + 4 * types.len();
     output.put_u8(b'P');
     output.put_i32(length(len)?);
     output.put_slice(name.as_bytes());
     output.put_u8(0);
-    output.put_slice(&s.sql);
+    output.put_slice(sql);
     output.put_u8(0);
-    output.put_u16(count(s.types.len())?);
-    for oid in s.types.iter() {
+    output.put_u16(count(types.len())?);
+    for oid in types {
         output.put_u32(*oid);
     }
     Ok(())
 }
 
 /// Bind, with parameters that are in wire form already.
-fn write_bind(output: &mut bytes::BytesMut, name: &str, r: &Request<'_>) -> io::Result<()> {
-    let s = r.statement;
-    let formats = &s.parameter_formats;
+fn write_bind(
+    output: &mut bytes::BytesMut,
+    name: &str,
+    formats: &[i16],
+    parameters: &[u8],
+    result_formats: &[i16],
+    portal: &str,
+) -> io::Result<()> {
     let len = 4
-        + r.portal.len()
+        + portal.len()
         + 1
         + name.len()
         + 1
         + 2
         + 2 * formats.len()
         + 2
-        + r.parameters.len()
+        + parameters.len()
         + 2
-        + 2 * s.result_formats.len();
+        + 2 * result_formats.len();
     output.put_u8(b'B');
     output.put_i32(length(len)?);
-    output.put_slice(r.portal.as_bytes());
+    output.put_slice(portal.as_bytes());
     output.put_u8(0);
     output.put_slice(name.as_bytes());
     output.put_u8(0);
@@ -427,9 +493,9 @@ fn write_bind(output: &mut bytes::BytesMut, name: &str, r: &Request<'_>) -> io::
         output.put_i16(*format);
     }
     output.put_u16(count(formats.len())?);
-    output.put_slice(r.parameters);
-    output.put_u16(count(s.result_formats.len())?);
-    for format in s.result_formats.iter() {
+    output.put_slice(parameters);
+    output.put_u16(count(result_formats.len())?);
+    for format in result_formats {
         output.put_i16(*format);
     }
     Ok(())

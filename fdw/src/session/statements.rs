@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use super::definitions;
+use super::exchange::ToText;
 use crate::transport::Ticket;
 
 /// A statement as the extended protocol sends it.
@@ -19,9 +21,8 @@ pub struct Statement {
     pub is_kept: bool,
 }
 
-impl Statement {
-    /// For messages.
-    pub fn text(&self) -> String {
+impl ToText for Statement {
+    fn text(&self) -> String {
         const LONGEST: usize = 500;
         let text = String::from_utf8_lossy(&self.sql);
         match text.char_indices().nth(LONGEST) {
@@ -35,13 +36,15 @@ impl Statement {
 const CAPACITY: usize = 256;
 
 struct Entry {
-    sql: Rc<[u8]>,
-    types: Rc<[u32]>,
+    sql: Box<[u8]>,
+    types: Box<[u32]>,
     user: u32,
     name: u64,
     /// The request that carried Parse, until its answer has been seen.
     parsing: Option<Ticket>,
     used: u64,
+    /// Of the definitions that the text was made from.
+    generation: u64,
 }
 
 /// The prepared statements of one session.
@@ -66,25 +69,27 @@ impl StatementCache {
     /// answer is still to be seen.
     pub fn look_up(
         &mut self,
-        statement: &Statement,
+        sql: &[u8],
+        types: &[u32],
         user: u32,
         ticket: Ticket,
         is_pending: impl Fn(Ticket) -> bool,
     ) -> Lookup {
         self.clock += 1;
         let clock = self.clock;
-        let found = self.entries.iter().position(|e| {
-            e.user == user
-                && e.types == statement.types
-                && (Rc::ptr_eq(&e.sql, &statement.sql) || e.sql == statement.sql)
-        });
+        let found = self
+            .entries
+            .iter()
+            .position(|e| e.user == user && *e.types == *types && *e.sql == *sql);
         if let Some(at) = found {
             let entry = &mut self.entries[at];
-            if entry.parsing.is_none_or(is_pending) {
+            let is_current = entry.generation == definitions::generation();
+            if is_current && entry.parsing.is_none_or(is_pending) {
                 entry.used = clock;
                 return Lookup::Known(entry.name);
             }
-            // Its Parse was answered and nobody looked: unknown whether it holds.
+            // Older than a change of a table; or its Parse was answered and nobody
+            // looked: unknown whether it holds.
             let entry = self.entries.swap_remove(at);
             self.stale.push(entry.name);
         }
@@ -95,12 +100,13 @@ impl StatementCache {
             self.stale.push(entry.name);
         }
         self.entries.push(Entry {
-            sql: statement.sql.clone(),
-            types: statement.types.clone(),
+            sql: sql.into(),
+            types: types.into(),
             user,
             name: clock,
             parsing: Some(ticket),
             used: clock,
+            generation: definitions::generation(),
         });
         Lookup::New(clock)
     }

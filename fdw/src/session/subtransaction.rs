@@ -28,7 +28,7 @@ pub fn before_release() -> Result<(), Error> {
         let mut session = slot.lease()?;
         if session.depth >= level {
             session.check_usable()?;
-            session.simple_detached(&format!("RELEASE SAVEPOINT s{level}"))?;
+            session.ride(&format!("RELEASE SAVEPOINT s{level}"))?;
             session.depth = level - 1;
         }
     }

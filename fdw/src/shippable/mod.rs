@@ -7,4 +7,6 @@ mod collation;
 mod walker;
 
 pub use aggregate::{StateForm, state_form};
-pub use walker::{NotShippable, is_shippable, is_shippable_grouped};
+pub use walker::{
+    NotShippable, is_comparable, is_shippable, is_shippable_grouped, is_shippable_with_outer,
+};

@@ -34,7 +34,27 @@ pub unsafe fn is_shippable(
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        Walker { relids, same_locale, takes_aggregates: false }.check(expression)
+        let walker =
+            Walker { relids, same_locale, takes_aggregates: false, takes_outer_columns: false };
+        walker.check(expression)
+    }
+}
+
+/// The same of a condition in which columns of other relations are parameters.
+///
+/// # Safety
+/// As [`is_shippable`].
+pub unsafe fn is_shippable_with_outer(
+    expression: *mut Node,
+    relid: u32,
+    same_locale: bool,
+) -> Result<(), NotShippable> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let relids = pg_sys::bms_make_singleton(relid as i32);
+        let walker =
+            Walker { relids, same_locale, takes_aggregates: false, takes_outer_columns: true };
+        walker.check(expression)
     }
 }
 
@@ -49,13 +69,37 @@ pub unsafe fn is_shippable_grouped(
     same_locale: bool,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract.
-    unsafe { Walker { relids, same_locale, takes_aggregates: true }.check(expression) }
+    let walker = Walker { relids, same_locale, takes_aggregates: true, takes_outer_columns: false };
+    // SAFETY: per the contract.
+    unsafe { walker.check(expression) }
+}
+
+/// Whether rows of the relations `relids` (or groups, if it `takes_aggregates`) may
+/// be sorted or grouped there by an expression: the comparison takes its collation
+/// from it.
+///
+/// # Safety
+/// As [`is_shippable_grouped`].
+pub unsafe fn is_comparable(
+    expression: *mut Node,
+    relids: *mut pg_sys::Bitmapset,
+    same_locale: bool,
+    takes_aggregates: bool,
+) -> Result<(), NotShippable> {
+    // SAFETY: per the contract; guarded.
+    unsafe {
+        let walker = Walker { relids, same_locale, takes_aggregates, takes_outer_columns: false };
+        walker.check(expression)?;
+        walker.input(walker.walk(expression, None)?, pg_sys::exprCollation(expression))
+    }
 }
 
 struct Walker {
     relids: *mut pg_sys::Bitmapset,
     same_locale: bool,
     takes_aggregates: bool,
+    /// Columns of other relations will be parameters.
+    takes_outer_columns: bool,
 }
 
 impl Walker {
@@ -194,6 +238,13 @@ impl Walker {
         let v = unsafe { &*variable };
         // SAFETY: guarded; a valid set.
         let is_ours = v.varno > 0 && unsafe { pg_sys::bms_is_member(v.varno, self.relids) };
+        if !is_ours && self.takes_outer_columns && v.varno > 0 && v.varlevelsup == 0 {
+            // A whole row has no place on the wire as a parameter.
+            return match v.varattno {
+                0 => no("it refers to a whole row of another relation"),
+                _ => Ok(Collation::of_outside(v.varcollid)),
+            };
+        }
         if !is_ours || v.varlevelsup != 0 {
             return no("it refers to another relation");
         }

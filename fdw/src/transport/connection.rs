@@ -38,6 +38,8 @@ pub struct Connection {
     secret_key: i32,
     output: BytesMut,
     input: BytesMut,
+    /// Where the kernel puts what is read; never grows.
+    landing: Box<[u8]>,
     next_ticket: Ticket,
     owed: VecDeque<Owed>,
     done: VecDeque<(Ticket, Reply)>,
@@ -64,6 +66,7 @@ impl Connection {
             secret_key: key.1,
             output: BytesMut::with_capacity(8 * 1024),
             input,
+            landing: vec![0; READ_SIZE].into_boxed_slice(),
             next_ticket: 1,
             owed: VecDeque::new(),
             done: VecDeque::new(),
@@ -83,6 +86,11 @@ impl Connection {
     /// that ends in one ReadyForQuery and whose reply will be collected.
     pub fn expect(&mut self) -> Ticket {
         self.owe(None)
+    }
+
+    /// What [`Connection::expect`] will return next.
+    pub fn next_ticket(&self) -> Ticket {
+        self.next_ticket
     }
 
     /// The same for a request that nobody collects. If it fails, that failure
@@ -203,17 +211,14 @@ impl Connection {
     /// Takes what the kernel has. One read unless it filled the buffer.
     pub fn receive(&mut self) {
         loop {
-            let start = self.input.len();
-            self.input.resize(start + READ_SIZE, 0);
-            let result = self.stream.read(&mut self.input[start..]);
-            self.input.truncate(start + result.as_ref().map_or(0, |n| *n));
-            match result {
+            match self.stream.read(&mut self.landing) {
                 Ok(0) => {
                     self.parse();
                     self.give_up("the server closed the connection unexpectedly");
                     return;
                 }
                 Ok(n) => {
+                    self.input.extend_from_slice(&self.landing[..n]);
                     self.parse();
                     if n < READ_SIZE {
                         return;

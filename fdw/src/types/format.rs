@@ -31,6 +31,9 @@ pub fn is_builtin(oid: pg_sys::Oid) -> bool {
 
 /// The type under any domains, with its modifier.
 pub fn base_type(type_oid: pg_sys::Oid, typmod: i32) -> (pg_sys::Oid, i32) {
+    if is_common(type_oid) {
+        return (type_oid, typmod);
+    }
     let mut typmod = typmod;
     // SAFETY: guarded catalogue look-up.
     let base = unsafe { pg_sys::getBaseTypeAndTypmod(type_oid, &raw mut typmod) };
@@ -40,7 +43,32 @@ pub fn base_type(type_oid: pg_sys::Oid, typmod: i32) -> (pg_sys::Oid, i32) {
 /// How a base type travels. Text for types that a user made, for composites,
 /// for types that name objects by OID, and for types without send or receive.
 pub fn wire_format(base: pg_sys::Oid) -> Format {
-    if is_binary(base) { Format::Binary } else { Format::Text }
+    if is_common(base) || is_binary(base) { Format::Binary } else { Format::Text }
+}
+
+/// Base types of which all is known without a look at the catalogue: they
+/// travel in binary. Asked about each column of each statement.
+fn is_common(type_oid: pg_sys::Oid) -> bool {
+    matches!(
+        type_oid,
+        pg_sys::BOOLOID
+            | pg_sys::INT2OID
+            | pg_sys::INT4OID
+            | pg_sys::INT8OID
+            | pg_sys::FLOAT4OID
+            | pg_sys::FLOAT8OID
+            | pg_sys::NUMERICOID
+            | pg_sys::TEXTOID
+            | pg_sys::VARCHAROID
+            | pg_sys::BPCHAROID
+            | pg_sys::BYTEAOID
+            | pg_sys::DATEOID
+            | pg_sys::TIMESTAMPOID
+            | pg_sys::TIMESTAMPTZOID
+            | pg_sys::UUIDOID
+            | pg_sys::JSONBOID
+            | pg_sys::TIDOID
+    )
 }
 
 fn is_binary(base: pg_sys::Oid) -> bool {

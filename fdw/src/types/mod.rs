@@ -8,7 +8,7 @@ mod transmission;
 mod writer;
 
 pub use encoding::EncodingGuard;
-pub use format::{Format, is_builtin};
+pub use format::{Format, is_builtin, wire_format};
 use reader::ColumnReader;
 pub use row::RowReader;
 pub use transmission::TransmissionModes;

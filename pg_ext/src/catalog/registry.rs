@@ -54,6 +54,11 @@ pub struct Registry {
     by_id: HashMap<TableId, usize>,
     groups: HashMap<TableId, Vec<NodeId>>,
     members: Vec<Member>,
+    /// Foreign leaves that have been asked about: asking takes several look-ups
+    /// by name. Renamed they are never, and gone only with their table's row.
+    foreign_leaves: RefCell<HashMap<pg_sys::Oid, NodeId>>,
+    /// Generations of endpoints that have been asked about.
+    generations: RefCell<HashMap<NodeId, u64>>,
 }
 
 impl Registry {
@@ -75,6 +80,26 @@ impl Registry {
     /// The node of each partition of a group, by partition number.
     pub fn placement(&self, group: TableId) -> Option<&[NodeId]> {
         self.groups.get(&group).map(Vec::as_slice)
+    }
+
+    /// The node of a foreign leaf, if it was noted.
+    pub fn foreign_leaf(&self, leaf: pg_sys::Oid) -> Option<NodeId> {
+        self.foreign_leaves.borrow().get(&leaf).copied()
+    }
+
+    /// Notes the node of a foreign leaf as long as nothing changes.
+    pub fn note_foreign_leaf(&self, leaf: pg_sys::Oid, node: NodeId) {
+        self.foreign_leaves.borrow_mut().insert(leaf, node);
+    }
+
+    /// The generation of a member's endpoint, if it was noted.
+    pub fn generation(&self, node: NodeId) -> Option<u64> {
+        self.generations.borrow().get(&node).copied()
+    }
+
+    /// Notes it as long as nothing changes.
+    pub fn note_generation(&self, node: NodeId, generation: u64) {
+        self.generations.borrow_mut().insert(node, generation);
     }
 
     /// All members, by id.
@@ -124,6 +149,11 @@ pub fn registry() -> Result<Rc<Registry>, Report> {
     let loaded = Rc::new(load(sources)?);
     LOADED.with(|slot| *slot.borrow_mut() = Some(loaded.clone()));
     Ok(loaded)
+}
+
+/// The same if it need not be read for that.
+pub fn loaded_registry() -> Option<Rc<Registry>> {
+    LOADED.with(|loaded| loaded.borrow().clone())
 }
 
 /// Whether the extension exists in this database.

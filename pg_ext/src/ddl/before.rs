@@ -36,6 +36,7 @@ pub unsafe fn before_utility(
         let at_top = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
         match (*statement).type_ {
             NodeTag::T_VariableSetStmt => set(statement.cast(), at_top),
+            NodeTag::T_PrepareStmt => prepare(statement.cast()).map(|()| Step::Pass),
             NodeTag::T_TransactionStmt => {
                 if at_top && is_node_session() {
                     end_of_transaction(statement.cast())?;
@@ -100,10 +101,15 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
         if !name.starts_with("shardman.") || !is_node_session() {
             return Ok(Step::Pass);
         }
-        let value = elements::<pg_sys::A_Const>((*statement).args).next();
-        let value = value.map_or(String::new(), |constant| text((*constant).val.sval.sval));
+        let mut values = elements::<pg_sys::A_Const>((*statement).args)
+            .map(|constant| text((*constant).val.sval.sval));
+        let value = values.next().unwrap_or_default();
         match name.as_str() {
-            node_session::EFFECTIVE_USER => node_session::act_as(&value)?,
+            node_session::EFFECTIVE_USER => {
+                node_session::begin_alone();
+                node_session::act_as(&value)?;
+                values.next().map_or(Ok(()), |path| node_session::search(&path))?;
+            }
             node_session::APPLY => {
                 let command = serde_json::from_str::<NodeCommand>(&value).map_err(|error| {
                     Report::new(
@@ -178,6 +184,21 @@ unsafe fn is_for_leaves(statement: *mut pg_sys::TruncateStmt) -> bool {
 unsafe fn names_leaf(range: *mut pg_sys::RangeVar) -> bool {
     // SAFETY: the caller's: null or valid.
     unsafe { !range.is_null() && text((*range).schemaname) == LEAF_SCHEMA }
+}
+
+/// PREPARE in a node session: not under a name that the other node could take
+/// for a statement of its own, such as the one that names the effective user.
+unsafe fn prepare(statement: *mut pg_sys::PrepareStmt) -> Result<(), Report> {
+    // SAFETY: the caller's; the grammar sets the name.
+    let name = unsafe { text((*statement).name) };
+    if !name.starts_with(fdw::RESERVED_NAMES) || !is_node_session() {
+        return Ok(());
+    }
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_RESERVED_NAME,
+        format!("prepared statement name \"{name}\" is reserved"),
+    )
+    .detail(format!("The prefix \"{}\" is for statements of other nodes.", fdw::RESERVED_NAMES)))
 }
 
 unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<(), Report> {

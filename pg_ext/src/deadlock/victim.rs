@@ -64,9 +64,13 @@ pub fn end_wait(pid: i32, since: i64, detail: &str) -> bool {
         }
         let transaction = compat::transaction_of(process);
         // The leader of a parallel query stands for its workers' waits.
-        let leads = (*process).lockGroupLeader == process;
-        let waits = !(*process).waitLock.is_null() && waiting_since(process) == since;
-        if transaction == 0 || !(waits || leads) {
+        let processes = (*pg_sys::ProcGlobal).allProcs;
+        let still_waits = (0..places().len()).map(|at| processes.add(at)).any(|other| {
+            (other == process || (*other).lockGroupLeader == process)
+                && !(*other).waitLock.is_null()
+                && waiting_since(other) == since
+        });
+        if transaction == 0 || !still_waits {
             return false;
         }
         let Some(place) = places().get(compat::process_number(process)) else { return false };

@@ -14,6 +14,7 @@ mod copy;
 mod drop_guard;
 mod executor_start;
 mod partial_state;
+mod partitionwise;
 mod planner;
 mod truncate;
 mod utility;
@@ -23,6 +24,7 @@ pub fn install() {
     analyze::install();
     drop_guard::install();
     executor_start::install();
+    partitionwise::init();
     planner::install();
     utility::install();
 }

@@ -1,20 +1,18 @@
-//! planner_hook: partitionwise plans for sharded tables, and transition states
-//! for other nodes.
+//! planner_hook: the router's plans, partitionwise plans for sharded tables, and
+//! transition states for other nodes.
 //!
 //! `enable_partitionwise_aggregate` and `enable_partitionwise_join` are off by
 //! default because they cost planning time and save little where all partitions
 //! are local. Here they decide whether rows or results travel, so they are on
-//! while a statement is planned that touches a sharded table. The change is made
-//! with a GUC nest level of its own, which an abort of the (sub)transaction
-//! undoes if planning fails.
+//! while a statement is planned that touches a sharded table.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use fdw::router::{self, Planned};
 use pgrx::prelude::*;
 
-use super::partial_state;
+use super::{partial_state, partitionwise};
 use crate::catalog::registry;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
@@ -41,8 +39,8 @@ mod raw {
 /// What the guarded part decided, as plain data.
 #[derive(Clone, Copy)]
 struct Planning {
-    /// To be left afterwards; 0 for none.
-    nest_level: c_int,
+    /// Partitionwise plans are switched on, to be switched back afterwards.
+    is_partitionwise: bool,
     /// The aggregates' states are wanted, not their results.
     returns_states: bool,
     /// The plan, if the router made it; null otherwise.
@@ -79,11 +77,8 @@ unsafe extern "C-unwind" fn plan(
             None => raw::standard_planner,
         };
         let planned = next(query, query_string, options, parameters);
-        if planning.nest_level != 0 {
-            fdw::callback(|| {
-                pg_sys::AtEOXact_GUC(true, planning.nest_level);
-                Ok(())
-            });
+        if planning.is_partitionwise {
+            partitionwise::switch_back();
         }
         if planning.returns_states {
             fdw::callback(|| Ok(partial_state::stop_before_final_functions(planned)?));
@@ -99,7 +94,7 @@ unsafe fn before(
     parameters: pg_sys::ParamListInfo,
 ) -> Result<Planning, fdw::Error> {
     let mut planning =
-        Planning { nest_level: 0, returns_states: false, routed: std::ptr::null_mut() };
+        Planning { is_partitionwise: false, returns_states: false, routed: std::ptr::null_mut() };
     if !crate::in_cluster_database() {
         return Ok(planning);
     }
@@ -117,35 +112,17 @@ unsafe fn before(
                 }
                 Planned::Refused(refusal) => {
                     let reason = refusal.message;
-                    pgrx::debug2!("not routed: {reason}");
+                    pgrx::debug1!("not routed: {reason}");
                 }
                 Planned::NotOurs => {}
             }
         }
         if reads_sharded(query)? {
-            planning.nest_level = pg_sys::NewGUCNestLevel();
-            switch_on(c"enable_partitionwise_aggregate");
-            switch_on(c"enable_partitionwise_join");
+            planning.is_partitionwise = true;
+            partitionwise::switch_on();
         }
     }
     Ok(planning)
-}
-
-/// SAFETY: a nest level is open that the caller leaves.
-unsafe fn switch_on(setting: &CStr) {
-    // SAFETY: strings are copied.
-    unsafe {
-        pg_sys::set_config_option(
-            setting.as_ptr(),
-            c"on".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
 }
 
 /// Whether a sharded table is read anywhere in the query. Views and subqueries
@@ -159,13 +136,41 @@ unsafe fn reads_sharded(query: *mut pg_sys::Query) -> Result<bool, Report> {
         if (*query).commandType == pg_sys::CmdType::CMD_UTILITY {
             return Ok(false);
         }
-        visit(query.cast(), (&raw mut partitioned).cast());
+        if is_flat(query) {
+            partitioned.extend(partitioned_tables(query));
+        } else {
+            visit(query.cast(), (&raw mut partitioned).cast());
+        }
     }
     if partitioned.is_empty() {
         return Ok(false);
     }
     let registry = registry()?;
     Ok(partitioned.iter().any(|rel| registry.table_of(*rel).is_some()))
+}
+
+/// Whether there is no other query in this one.
+unsafe fn is_flat(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: a valid query.
+    unsafe {
+        !(*query).hasSubLinks
+            && (*query).cteList.is_null()
+            && elements::<pg_sys::RangeTblEntry>((*query).rtable)
+                .all(|entry| (*entry).rtekind != pg_sys::RTEKind::RTE_SUBQUERY)
+    }
+}
+
+/// Those in the query's own range table.
+unsafe fn partitioned_tables(query: *mut pg_sys::Query) -> impl Iterator<Item = pg_sys::Oid> {
+    // SAFETY: a valid query.
+    unsafe {
+        elements::<pg_sys::RangeTblEntry>((*query).rtable)
+            .filter(|entry| {
+                (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+                    && (**entry).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as c_char
+            })
+            .map(|entry| (*entry).relid)
+    }
 }
 
 /// Collects the partitioned tables.
@@ -181,14 +186,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
         }
         let query: *mut pg_sys::Query = node.cast();
         let partitioned = &mut *context.cast::<Vec<pg_sys::Oid>>();
-        partitioned.extend(
-            elements::<pg_sys::RangeTblEntry>((*query).rtable)
-                .filter(|entry| {
-                    (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION
-                        && (**entry).relkind == pg_sys::RELKIND_PARTITIONED_TABLE as c_char
-                })
-                .map(|entry| (*entry).relid),
-        );
+        partitioned.extend(partitioned_tables(query));
         pg_sys::query_tree_walker(query, Some(visit), context, 0)
     }
 }

@@ -39,7 +39,7 @@ fn long_fork(dependencies: &Dependencies) -> Option<Vec<usize>> {
 
 fn edges(dependencies: &Dependencies, kind: Kind) -> impl Iterator<Item = (usize, usize)> {
     (0..dependencies.count()).flat_map(move |from| {
-        dependencies.from(from).filter(move |(_, it)| *it == kind).map(move |(to, _)| (from, to))
+        dependencies.after(from).filter(move |(_, it)| *it == kind).map(move |(to, _)| (from, to))
     })
 }
 
@@ -58,7 +58,7 @@ fn path(
             return Some(trace(&came_from, (node, after_anti)));
         }
         let last = if after_anti { Kind::Anti } else { Kind::Write };
-        for (next, kind) in dependencies.from(node) {
+        for (next, kind) in dependencies.after(node) {
             let state = (next, kind == Kind::Anti);
             if may_follow(last, kind) && !came_from.contains_key(&state) {
                 came_from.insert(state, Some((node, after_anti)));

@@ -49,7 +49,7 @@ impl Dependencies {
     }
 
     /// What came after a transaction.
-    pub fn from(&self, origin: usize) -> impl Iterator<Item = (usize, Kind)> {
+    pub fn after(&self, origin: usize) -> impl Iterator<Item = (usize, Kind)> {
         self.edges[origin].iter().copied()
     }
 

@@ -1,4 +1,4 @@
-//! Draws queries; `draw_expression` and `draw_change` draw the rest.
+//! Draws queries; `draw_expression`, `draw_change` and `draw_point` draw the rest.
 
 use super::expression::Expression;
 use super::prng::Prng;
@@ -103,8 +103,12 @@ impl<'a> Generator<'a> {
         let mut scope = Scope::new();
         let from = self.from(&mut scope, depth);
         let n_conditions = [0, 1, 1, 2, 3][self.prng.below(5)];
-        let conditions =
+        let mut conditions: Vec<Expression> =
             (0..n_conditions).map(|_| self.expression(Type::Bool, depth, &scope)).collect();
+        // At the top, where PostgreSQL makes a semi or anti join of it.
+        if self.prng.one_in(5) {
+            conditions.push(self.subquery(Type::Bool, &scope));
+        }
         let mut select = Select {
             is_distinct: false,
             columns: Vec::new(),

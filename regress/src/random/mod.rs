@@ -7,11 +7,12 @@
 //! - `values`: types and their literals;
 //! - `schema`: tables and their rows;
 //! - `expression`, `query`, `change`: statements as trees that can be shrunk;
-//! - `generator`, `draw_expression`, `draw_change`: draw them; `trial`: runs them on both sides and compares.
+//! - `generator`, `draw_expression`, `draw_change`, `draw_point`: draw them; `trial`: runs them on both sides and compares.
 
 mod change;
 mod draw_change;
 mod draw_expression;
+mod draw_point;
 mod expression;
 mod generator;
 mod prng;
@@ -20,4 +21,4 @@ mod schema;
 mod trial;
 mod values;
 
-pub use trial::{Trial, explore};
+pub use trial::{Trial, explore, explore_foreign};

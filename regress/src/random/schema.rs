@@ -70,9 +70,39 @@ impl Schema {
         all
     }
 
+    /// Statements that make the tables, without keys, as foreign ones of `server`.
+    pub fn create_foreign(&self, server: &str) -> Vec<String> {
+        let foreign = |table: &Table| {
+            let items: Vec<String> = table.columns.iter().map(Column::item).collect();
+            let name = &table.name;
+            format!(
+                "CREATE FOREIGN TABLE {name} ({}) SERVER {server} OPTIONS (schema_name 'public')",
+                items.join(", ")
+            )
+        };
+        self.tables.iter().map(foreign).collect()
+    }
+
     /// Statements that fill the tables.
     pub fn fill(&self) -> Vec<String> {
         self.tables.iter().map(Table::fill).collect()
+    }
+}
+
+impl Column {
+    /// As CREATE TABLE has it.
+    fn item(&self) -> String {
+        let mut item = format!("{} {}", self.name, self.kind.definition());
+        if self.is_generated {
+            item.push_str(" GENERATED ALWAYS AS (id * 2) STORED");
+        }
+        if self.is_required {
+            item.push_str(" NOT NULL");
+        }
+        if let Some(default) = &self.default {
+            item.push_str(&format!(" DEFAULT {default}"));
+        }
+        item
     }
 }
 
@@ -137,6 +167,19 @@ impl Table {
         table
     }
 
+    /// The column that decides where a row is.
+    pub fn distribution_column(&self) -> &Column {
+        let found = self.columns.iter().find(|c| c.name == self.distributed_by);
+        found.unwrap_or(&self.columns[0])
+    }
+
+    /// Whether rows of the two with the same distribution column are together;
+    /// not of a table with itself.
+    pub fn is_colocated_with(&self, other: &Table) -> bool {
+        let founder = |t: &Table| t.colocated_with.clone().unwrap_or_else(|| t.name.clone());
+        self.name != other.name && founder(self) == founder(other)
+    }
+
     /// The values of a new row, one for each column that is not generated.
     pub fn draw_row(&self, prng: &mut Prng, id: usize) -> Vec<Option<String>> {
         let columns = self.columns.iter().filter(|c| !c.is_generated);
@@ -150,23 +193,7 @@ impl Table {
     }
 
     fn create(&self, is_sharded: bool) -> String {
-        let mut items: Vec<String> = self
-            .columns
-            .iter()
-            .map(|c| {
-                let mut item = format!("{} {}", c.name, c.kind.definition());
-                if c.is_generated {
-                    item.push_str(" GENERATED ALWAYS AS (id * 2) STORED");
-                }
-                if c.is_required {
-                    item.push_str(" NOT NULL");
-                }
-                if let Some(default) = &c.default {
-                    item.push_str(&format!(" DEFAULT {default}"));
-                }
-                item
-            })
-            .collect();
+        let mut items: Vec<String> = self.columns.iter().map(Column::item).collect();
         if !self.key.is_empty() {
             items.push(format!("PRIMARY KEY ({})", self.key.join(", ")));
         }

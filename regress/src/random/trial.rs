@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use super::change::Change;
+use super::draw_point::Point;
 use super::generator::Generator;
 use super::prng::Prng;
 use super::query::Query;
@@ -36,9 +37,12 @@ const ON_BOTH: &str = "SET statement_timeout = '20s'; SET client_min_messages = 
 
 /// Servers to compare, for as many seeds as wanted.
 pub struct Trial {
-    /// One session on each node.
+    /// One session on each node; or on a server that has foreign tables for those
+    /// of the plain one.
     cluster: Vec<Session>,
     plain: Session,
+    /// The tables are foreign: they are only read.
+    is_foreign: bool,
 }
 
 /// What came of a statement.
@@ -109,6 +113,38 @@ impl Difference {
     }
 }
 
+/// The server behind the foreign tables.
+const SERVER: &str = "far";
+
+/// Compares foreign tables on the first of two servers, which has the extension,
+/// with the tables on the second that they stand for; seeds as in [`explore`].
+pub fn explore_foreign(
+    servers: &TestCluster,
+    first: u64,
+    n_statements: usize,
+    goes_on: impl FnMut(u64) -> bool,
+) -> anyhow::Result<()> {
+    let open = || -> anyhow::Result<Trial> {
+        let (front, behind) = (servers.session(1)?, servers.session(2)?);
+        Ok(Trial { cluster: vec![front], plain: behind, is_foreign: true })
+    };
+    let trial = open()?;
+    let front = &trial.cluster[0];
+    front.run("CREATE EXTENSION shardman")?;
+    front.run(&format!(
+        "CREATE SERVER {SERVER} FOREIGN DATA WRAPPER shardman_fdw \
+         OPTIONS (host '127.0.0.1', port '{}', dbname 'postgres'); \
+         CREATE USER MAPPING FOR postgres SERVER {SERVER} OPTIONS (user 'postgres')",
+        servers.port(2)
+    ))?;
+    for session in [front, &trial.plain] {
+        for statement in Schema::on_each_node() {
+            session.run(&statement)?;
+        }
+    }
+    run_seeds(trial, open, first, n_statements, goes_on)
+}
+
 /// Runs seeds `first`, `first + 1`, … for as long as `goes_on` says; an error
 /// tells every difference found.
 pub fn explore(
@@ -116,9 +152,19 @@ pub fn explore(
     plain: &TestCluster,
     first: u64,
     n_statements: usize,
+    goes_on: impl FnMut(u64) -> bool,
+) -> anyhow::Result<()> {
+    let trial = Trial::new(cluster, plain)?;
+    run_seeds(trial, || Trial::again(cluster, plain), first, n_statements, goes_on)
+}
+
+fn run_seeds(
+    mut trial: Trial,
+    again: impl Fn() -> anyhow::Result<Trial>,
+    first: u64,
+    n_statements: usize,
     mut goes_on: impl FnMut(u64) -> bool,
 ) -> anyhow::Result<()> {
-    let mut trial = Trial::new(cluster, plain)?;
     let mut differences = Vec::new();
     let mut seed = first;
     let mut n_run = 0;
@@ -127,7 +173,7 @@ pub fn explore(
             Ok(found) => differences.extend(found),
             Err(error) => {
                 differences.push(format!("seed {seed}: {error:#}"));
-                trial = Trial::again(cluster, plain)?;
+                trial = again()?;
             }
         }
         seed += 1;
@@ -155,7 +201,7 @@ impl Trial {
     fn again(cluster: &TestCluster, plain: &TestCluster) -> anyhow::Result<Self> {
         let nodes = 1..=cluster.count()?;
         let sessions = nodes.map(|node| cluster.session(node)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { cluster: sessions, plain: plain.session(1)? })
+        Ok(Self { cluster: sessions, plain: plain.session(1)?, is_foreign: false })
     }
 
     /// The differences that one seed shows.
@@ -169,12 +215,18 @@ impl Trial {
         let mut ids = 0;
         for _ in 0..n_statements {
             let node = prng.below(self.cluster.len());
-            let choice = prng.below(10);
+            let choice = if self.is_foreign { prng.below(7) } else { prng.below(12) };
             let mut generator = Generator::new(&mut prng, &schema.tables, &mut ids);
             let (difference, goes_on) = match choice {
                 0..7 => (self.try_query(node, &generator.query(), choice == 0)?, true),
                 7..9 => {
                     let difference = self.try_change(node, &generator.change(), &schema)?;
+                    let goes_on = difference.is_none();
+                    (difference, goes_on)
+                }
+                9..11 => {
+                    let point = generator.point();
+                    let difference = self.try_point(node, &point, choice == 9, &schema)?;
                     let goes_on = difference.is_none();
                     (difference, goes_on)
                 }
@@ -203,7 +255,11 @@ impl Trial {
             set_up.as_secs_f32()
         );
         if let Some(first) = found.first_mut() {
-            let statements = [schema.create(true), schema.fill()].concat();
+            let statements = match self.is_foreign {
+                true => [schema.create(false), schema.create_foreign(SERVER), schema.fill()],
+                false => [schema.create(true), schema.fill(), Vec::new()],
+            };
+            let statements = statements.concat();
             first.insert_str(0, &format!("{};\n", statements.join(";\n")));
         }
         Ok(found)
@@ -219,7 +275,10 @@ impl Trial {
         }
         let first = self.cluster.first().context("a cluster has a node")?;
         for statement in names.split("; ") {
-            first.run(statement)?;
+            match self.is_foreign {
+                true => first.run(&statement.replace("DROP TABLE", "DROP FOREIGN TABLE"))?,
+                false => first.run(statement)?,
+            }
             self.plain.run(statement)?;
         }
         for session in &self.cluster {
@@ -227,14 +286,20 @@ impl Trial {
                 session.run(&format!("SET {switch}"))?;
             }
         }
-        for statement in schema.create(true) {
+        let created = match self.is_foreign {
+            true => schema.create_foreign(SERVER),
+            false => schema.create(true),
+        };
+        for statement in created {
             self.cluster[prng.below(self.cluster.len())].run(&statement)?;
         }
         for statement in schema.create(false) {
             self.plain.run(&statement)?;
         }
         for statement in schema.fill() {
-            self.cluster[prng.below(self.cluster.len())].run(&statement)?;
+            if !self.is_foreign {
+                self.cluster[prng.below(self.cluster.len())].run(&statement)?;
+            }
             self.plain.run(&statement)?;
         }
         if prng.one_in(2) {
@@ -363,6 +428,61 @@ impl Trial {
             break;
         }
         Ok(Some(format!("{};\n{}", smallest.sql(), difference.shown())))
+    }
+
+    /// A point statement, for one key after the other.
+    fn try_point(
+        &self,
+        node: usize,
+        point: &Point,
+        is_prepared: bool,
+        schema: &Schema,
+    ) -> anyhow::Result<Option<String>> {
+        let of = |session: &Session, sql: &str| {
+            Outcome::of(session, sql).with_context(|| format!("node {}: {sql}", node + 1))
+        };
+        let mut done = String::new();
+        if is_prepared {
+            for session in [&self.cluster[node], &self.plain] {
+                session.run("DEALLOCATE ALL")?;
+            }
+            let sql = format!("PREPARE p ({}) AS {}", point.types.join(", "), point.sql);
+            done = format!("{sql};\n");
+            if let Some(difference) = self.both(node, &sql)? {
+                return Ok(Some(format!("{done}{}", difference.shown())));
+            }
+        }
+        for values in &point.values {
+            let sql = match is_prepared {
+                true => format!("EXECUTE p({})", values.join(", ")),
+                false => point.with_values(values),
+            };
+            let (mut cluster, mut plain) = (of(&self.cluster[node], &sql)?, of(&self.plain, &sql)?);
+            if !point.is_ordered {
+                (cluster, plain) = (cluster.sorted(), plain.sorted());
+            }
+            done.push_str(&format!("{sql};\n"));
+            if let Some(difference) = Difference::between(cluster, plain.clone()) {
+                return Ok(Some(format!("{done}{}", difference.shown())));
+            }
+            if !point.writes && !is_prepared {
+                let session = &self.cluster[node];
+                session.run("SET shardman.enable_router = off")?;
+                let mut otherwise = of(session, &sql)?;
+                session.run("SET shardman.enable_router = on")?;
+                if !point.is_ordered {
+                    otherwise = otherwise.sorted();
+                }
+                if let Some(difference) = Difference::between(otherwise, plain) {
+                    return Ok(Some(format!("{done}(not routed)\n{}", difference.shown())));
+                }
+            }
+        }
+        let state = match point.writes {
+            true => self.state((node + 1) % self.cluster.len(), schema)?,
+            false => None,
+        };
+        Ok(state.map(|d| format!("{done}then the tables\n{}", d.shown())))
     }
 
     /// Changes with savepoints between them.

@@ -20,9 +20,9 @@ impl Stage {
             let report = NodeReport { node: NodeId(node), processes: vec![], waits: vec![] };
             stage.reports.insert(node, report);
         }
-        for t in 0..homes.len() {
+        for (t, home) in homes.iter().enumerate() {
             let started = 1000 + t as i64;
-            stage.add(homes[t], Process { started, ..process(100 + t as i32) });
+            stage.add(*home, Process { started, ..process(100 + t as i32) });
         }
         stage
     }

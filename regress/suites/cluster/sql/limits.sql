@@ -14,12 +14,32 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
+CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || query; END $$;
 SELECT sent('SELECT id FROM lp WHERE v = 3 LIMIT 5 OFFSET 2');
 SELECT sent('SELECT id FROM lp LIMIT 0');
 SELECT sent('SELECT * FROM (SELECT id FROM lp LIMIT 7) s WHERE id > 5');
+-- with an order: the first of each leaf
+SELECT sent('SELECT id FROM lp ORDER BY v LIMIT 5');
+SELECT sent('SELECT id FROM lp WHERE v > 3 ORDER BY v DESC, id NULLS FIRST LIMIT 5 OFFSET 2');
+SELECT sent('SELECT id FROM lp ORDER BY v + id, abs(id) DESC NULLS LAST LIMIT 5');
+SELECT sent('SELECT a.id FROM lp a JOIN lp b USING (id) ORDER BY a.v + b.v LIMIT 5');
+SELECT sent('SELECT id, count(*), max(v) AS v FROM lp GROUP BY id HAVING max(v) > 3 ORDER BY count(*) DESC, id LIMIT 5');
+SELECT sent('SELECT id, count(*) FROM lp GROUP BY id LIMIT 5');
+-- with the order only
+SELECT sent('SELECT id FROM lp ORDER BY v');
+SELECT sent('SELECT id FROM lp ORDER BY v FETCH FIRST 5 ROWS WITH TIES');
+SELECT sent('SELECT id FROM lp WHERE v > random() ORDER BY v LIMIT 5');
+SELECT sent('SELECT a.id FROM lp a JOIN lp b USING (id) ORDER BY a.v');
+-- with neither
+SELECT sent('SELECT id FROM lp WHERE v > random() ORDER BY v + 1 LIMIT 5');
+SELECT sent('SELECT id FROM lp ORDER BY v + random() LIMIT 5');
+SELECT sent('SELECT id FROM lp ORDER BY (v::text || ''x'') COLLATE "C" LIMIT 5');
+SELECT sent('SELECT v, count(*) FROM lp GROUP BY v ORDER BY count(*) LIMIT 5');
+SELECT sent('SELECT a.id FROM lp a JOIN lp b ON a.id = b.v ORDER BY a.v LIMIT 5');
+SELECT sent('SELECT id, count(*) FROM lp GROUP BY id HAVING count(*) > random() ORDER BY id LIMIT 5');
 -- not here
 SELECT sent('SELECT id FROM lp WHERE v > random() LIMIT 5');
-SELECT sent('SELECT id FROM lp ORDER BY v LIMIT 5');
 SELECT sent('SELECT DISTINCT v FROM lp LIMIT 5');
 SELECT sent('SELECT generate_series(1, v) FROM lp LIMIT 5');
 SELECT sent('SELECT id FROM lp LIMIT 5 FOR UPDATE SKIP LOCKED');
@@ -36,5 +56,9 @@ EXECUTE l(3);
 EXECUTE l(200);
 RESET plan_cache_mode;
 EXECUTE l(250);
+-- the first rows of all leaves, merged
+SELECT id, v FROM lp WHERE v > 3 ORDER BY v DESC, id NULLS FIRST LIMIT 3 OFFSET 2;
+SELECT regexp_replace(line, 'shard_\d+_lp_\d+( lp_\d)?', 'leaf') FROM plan('SELECT id FROM lp ORDER BY v LIMIT 5') line;
 DROP FUNCTION sent(text);
+DROP FUNCTION plan(text);
 DROP TABLE lp;

@@ -63,6 +63,12 @@ SELECT id, pos FROM ro JOIN ro_item USING (id) WHERE id = 2 ORDER BY pos DESC LI
 SELECT r.n, i.pos FROM ro r, ro_item i WHERE r.id = 3 AND i.id = 3 AND i.pos = r.n;
 SELECT r.n, i.pos FROM ro r, ro_item i WHERE r.id = 4 AND i.id = 5 ORDER BY pos;
 SELECT r.n, count(i.pos) FROM ro r LEFT JOIN ro_item i ON i.id = r.id AND i.pos > 9 WHERE r.id = 6 GROUP BY r.n;
+SELECT r.n, i.pos FROM ro r LEFT JOIN ro_item i ON i.id = r.id AND i.id = 5 WHERE r.n < 3 ORDER BY 1;
+SELECT r.n, i.pos FROM ro r LEFT JOIN ro_item i USING (id) WHERE i.id = 9 ORDER BY 2;
+SELECT r.n, i.pos FROM ro r RIGHT JOIN ro_item i ON r.id = i.id AND r.n = 10 WHERE i.id = 10 ORDER BY 2;
+SELECT r.n, i.pos, j.pos FROM ro r LEFT JOIN (ro_item i JOIN ro_item j ON j.id = i.id AND j.pos > 2) ON i.id = r.id AND i.pos < 3
+    WHERE r.id = 11 ORDER BY 2;
+SELECT r.n, i.pos FROM ro r FULL JOIN ro_item i ON i.id = r.id WHERE r.id = 12 ORDER BY 2;
 SELECT a.pos, b.pos FROM ro_item a NATURAL JOIN ro_item b WHERE a.id = 7 ORDER BY 1;
 SELECT sum(i.pos * r.n) FROM ro r JOIN ro_item i USING (id) WHERE r.id = 8 GROUP BY r.v;
 
@@ -86,14 +92,6 @@ DELETE FROM ro WHERE id = 107;
 DELETE FROM ro WHERE id = 107;
 DELETE FROM ro WHERE id = 106 AND n > 0 RETURNING id, v;
 SELECT id, v, n, twice FROM ro WHERE id > 100 ORDER BY id;
-
--- Conflicts.
-INSERT INTO ro (id, n) VALUES (101, 50) ON CONFLICT DO NOTHING;
-INSERT INTO ro (id, n) VALUES (108, 8) ON CONFLICT (id) DO UPDATE SET n = excluded.n * 10 RETURNING id, n;
-INSERT INTO ro (id, n) VALUES (108, 9) ON CONFLICT (id) DO UPDATE SET n = excluded.n * 10 RETURNING id, n;
-INSERT INTO ro AS r (id, n) VALUES (108, 7) ON CONFLICT (id) DO UPDATE SET n = r.n + excluded.n, v = 'again' WHERE r.n > 80 RETURNING id, n, v;
-INSERT INTO ro AS r (id, n) VALUES (108, 7) ON CONFLICT (id) DO UPDATE SET n = 0 WHERE r.n > 1000 RETURNING id;
-INSERT INTO ro (id, n) VALUES (108, 7) ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- Errors are the row's own.
 \set VERBOSITY sqlstate
@@ -160,7 +158,8 @@ CREATE FUNCTION ro_get(bigint) RETURNS int LANGUAGE sql STABLE AS 'SELECT n FROM
 CREATE FUNCTION ro_put(k bigint, x int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE found_n int; line record; sum_pos int := 0;
 BEGIN
-    INSERT INTO ro (id, n) VALUES (k, x) ON CONFLICT (id) DO UPDATE SET n = excluded.n;
+    UPDATE ro SET n = x WHERE id = k;
+    IF NOT FOUND THEN INSERT INTO ro (id, n) VALUES (k, x); END IF;
     SELECT n INTO STRICT found_n FROM ro WHERE id = k;
     FOR line IN SELECT pos FROM ro_item WHERE id = k LOOP sum_pos := sum_pos + line.pos; END LOOP;
     UPDATE ro SET v = 'put' WHERE id = k;
@@ -267,8 +266,6 @@ UPDATE ro SET n = 0 WHERE id = 14;
 INSERT INTO ro (id, v) VALUES (21, 'a');
 INSERT INTO ro (id, v) VALUES (22, 'a');
 INSERT INTO ro (id, n) VALUES (23, 1);
-INSERT INTO ro (id, v) VALUES (21, 'a') ON CONFLICT (id) DO UPDATE SET v = 'b';
-INSERT INTO ro (id, v) VALUES (21, 'a') ON CONFLICT (id) DO UPDATE SET n = 1;
 DELETE FROM ro WHERE id = 15;
 SELECT v FROM ro WHERE id = 16 FOR UPDATE;
 SELECT * FROM ro_view WHERE id = 12;
@@ -278,7 +275,68 @@ SELECT * FROM ro_barrier WHERE id = 14;
 RESET ROLE;
 SELECT id, v, n FROM ro WHERE id > 10 ORDER BY id;
 DROP VIEW ro_view, ro_barrier;
+-- Policies, also those that come and go under a kept plan; triggers; a dropped column.
+GRANT ALL ON ro TO ro_user;
+SET plan_cache_mode = force_generic_plan;
+PREPARE see (bigint) AS SELECT id, n FROM ro WHERE id = $1;
+PREPARE change (bigint) AS UPDATE ro SET v = 'p' WHERE id = $1 RETURNING id;
+SET ROLE ro_user;
+EXECUTE see (11); EXECUTE see (12); EXECUTE change (11); EXECUTE change (12);
+RESET ROLE;
+ALTER TABLE ro ENABLE ROW LEVEL SECURITY;
+CREATE POLICY odd ON ro USING (n % 2 = 1);
+SET ROLE ro_user;
+EXECUTE see (11); EXECUTE see (12); EXECUTE change (11); EXECUTE change (12);
+SELECT id FROM ro WHERE id = 13;
+SELECT id FROM ro WHERE id = 14;
+RESET ROLE;
+EXECUTE see (11); EXECUTE see (12);
+ALTER TABLE ro DISABLE ROW LEVEL SECURITY;
+SET ROLE ro_user;
+EXECUTE see (11); EXECUTE see (12); EXECUTE change (12);
+RESET ROLE;
+SET shardman.broadcast_ddl = on;
+CREATE FUNCTION ro_mark() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.v := new.v || ''!''; RETURN new; END';
+RESET shardman.broadcast_ddl;
+CREATE TRIGGER mark BEFORE INSERT OR UPDATE ON ro FOR EACH ROW EXECUTE FUNCTION ro_mark();
+EXECUTE change (11); EXECUTE change (12); EXECUTE change (13); EXECUTE change (14);
+INSERT INTO ro (id, v) VALUES (31, 'a') RETURNING v;
+INSERT INTO ro (id, v) VALUES (32, 'a') RETURNING v;
+INSERT INTO ro (id, v) VALUES (33, 'a') RETURNING v;
+DROP TRIGGER mark ON ro;
+EXECUTE change (13); EXECUTE change (14);
+ALTER TABLE ro ADD COLUMN w int DEFAULT 5;
+SELECT * FROM ro WHERE id = 15;
+SELECT * FROM ro WHERE id = 16;
+INSERT INTO ro (id) VALUES (34) RETURNING *;
+INSERT INTO ro (id) VALUES (35) RETURNING *;
+DROP POLICY odd ON ro;
+PREPARE wide (bigint) AS SELECT w FROM ro WHERE id = $1;
+EXECUTE wide (15); EXECUTE wide (16);
+ALTER TABLE ro ALTER COLUMN w TYPE text;
+SELECT w || '!' AS w FROM ro WHERE id = 15;
+SELECT w || '!' AS w FROM ro WHERE id = 16;
+\set VERBOSITY sqlstate
+EXECUTE wide (15); EXECUTE wide (16);
+\set VERBOSITY default
+ALTER TABLE ro ALTER COLUMN w TYPE int USING w::int;
+EXECUTE wide (15); EXECUTE wide (16);
+ALTER TABLE ro DROP COLUMN n;
+SELECT * FROM ro WHERE id = 15;
+SELECT * FROM ro WHERE id = 16;
+UPDATE ro SET w = 6 WHERE id = 15 RETURNING *;
+UPDATE ro SET w = 6 WHERE id = 16 RETURNING *;
+ALTER TABLE ro RENAME COLUMN w TO x;
+EXECUTE change (15); EXECUTE change (16);
+SELECT x FROM ro WHERE id = 15;
+SELECT x FROM ro WHERE id = 16;
+DEALLOCATE ALL;
+RESET plan_cache_mode;
+SELECT * FROM ro WHERE id > 10 ORDER BY id;
 DROP TABLE ro;
+SET shardman.broadcast_ddl = on;
+DROP FUNCTION ro_mark();
+RESET shardman.broadcast_ddl;
 \if :sharded
 \c - - - :n2
 DROP ROLE ro_user;

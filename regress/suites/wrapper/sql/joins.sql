@@ -89,6 +89,16 @@ SELECT told('SELECT jw_f(id) FROM a WHERE v = ''v1'' COLLATE "C" AND id < 5');
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM a WHERE jw_f(k) = 1;
 RESET search_path;
 DROP FUNCTION told(text);
+-- a text that returns other types after DDL is prepared anew
+\getenv psql PSQL
+\setenv N2 :n2
+CREATE FOREIGN TABLE jw_far.typed (t int) SERVER s2 OPTIONS (schema_name 'public', table_name 'jw_typed');
+\! $PSQL -p $N2 -c 'CREATE TABLE jw_typed AS SELECT 7 AS t'
+SELECT t FROM jw_far.typed;
+\! $PSQL -p $N2 -c 'ALTER TABLE jw_typed ALTER t TYPE text'
+ALTER FOREIGN TABLE jw_far.typed ALTER t TYPE text;
+SELECT t FROM jw_far.typed;
+\! $PSQL -p $N2 -c 'DROP TABLE jw_typed'
 -- two servers, two users
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM jw_far.a x JOIN jw_far.other y USING (id);
 CREATE VIEW jw_far.mine AS SELECT * FROM jw_far.a;
