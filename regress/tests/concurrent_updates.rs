@@ -52,8 +52,6 @@ fn tables(cluster: &TestCluster, with: &str) -> anyhow::Result<Session> {
     Ok(session)
 }
 
-type Rows = Vec<Vec<Option<String>>>;
-
 /// What the second statement returned and left.
 fn outcome(
     cluster: &TestCluster,
