@@ -51,7 +51,7 @@ impl CopyIn {
 
     /// The rows come from the user's COPY into the table of this name: errors
     /// shall say which row it was.
-    pub fn from_copy_of(mut self, table: Vec<u8>) -> CopyIn {
+    pub fn naming_rows_of(mut self, table: Vec<u8>) -> CopyIn {
         self.user_table = Some(table);
         self
     }

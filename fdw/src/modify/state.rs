@@ -135,7 +135,7 @@ impl ModifyState {
                         CopyIn::text(command, name, text.collect())
                     };
                     Some(Buffer::new(Some(match &collector.copied_table {
-                        Some(table) => copy.from_copy_of(table.clone()),
+                        Some(table) => copy.naming_rows_of(table.clone()),
                         None => copy,
                     })))
                 }
