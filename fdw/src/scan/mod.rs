@@ -19,10 +19,12 @@ mod plan;
 mod private;
 mod relation;
 mod rescans;
+mod run;
 mod source;
 mod state;
 mod together;
 mod upper;
+mod waits;
 
 pub use asynchronous::{Waiting, configure_wait, is_async_capable, notify, request};
 pub use borrowed::init as borrow_statistics;

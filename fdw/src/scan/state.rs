@@ -1,5 +1,5 @@
-//! A running scan: one named portal, fetched in chunks that grow, the next one
-//! asked for while the present one is consumed.
+//! A running scan: a statement, its parameters and the portal that brings its
+//! rows.
 #![allow(unsafe_code)]
 
 use std::rc::Rc;
@@ -7,22 +7,17 @@ use std::rc::Rc;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
-use super::asynchronous::Waiting;
 use super::effort::Effort;
 use super::evaluated::Evaluated;
 use super::rescans::may_be_rescanned;
+use super::run::{FIRST_ROWS, Run, not_running};
 use super::together::Together;
 use crate::backend::{Attribute, attributes, cells, form_tuple};
-use crate::error::{Error, Refusal, SqlState};
+use crate::error::Error;
 use crate::placement::Placement;
-use crate::session::{self, Errand, Request, Slot, Statement, Target};
-use crate::transport::{RowBuffer, Ticket};
+use crate::session::{self, Errand, Request, Statement, Target};
+use crate::transport::RowBuffer;
 use crate::types::{ParameterWriter, RowReader};
-
-/// Rows of the first chunk: a point query needs no more, a LIMIT wastes little.
-const FIRST_ROWS: i32 = 100;
-/// Bounds of the rows in a chunk.
-const MAX_ROWS: usize = 100_000;
 
 /// What the caller's frame does next.
 #[derive(Clone, Copy)]
@@ -72,28 +67,7 @@ pub struct ScanState {
     is_async: bool,
     /// The scans that are to be asked together with this one.
     together: Option<Rc<Together>>,
-    run: Option<Run>,
-    effort: Rc<Effort>,
-}
-
-/// A portal that was opened.
-struct Run {
-    slot: Rc<Slot>,
-    /// Session and transaction that the portal belongs to.
-    owner: (u64, u64),
-    portal: String,
-    /// The answer to a Bind that was sent ahead.
-    bound: Option<Ticket>,
-    pending: Option<Ticket>,
-    /// The request of Async Append that waits for `pending`.
-    waiting: Option<Rc<Waiting>>,
-    chunk: RowBuffer,
-    position: usize,
-    chunks: u32,
-    /// The portal has no more than the present chunk.
-    is_exhausted: bool,
-    /// Rows that a modification without RETURNING has changed.
-    affected: u64,
+    pub(super) run: Option<Run>,
     effort: Rc<Effort>,
 }
 
@@ -476,80 +450,6 @@ impl ScanState {
         self.run.as_mut().map_or(0, |run| std::mem::take(&mut run.affected))
     }
 
-    /// True if the pending chunk has arrived, or never will.
-    pub fn has_news(&self) -> Result<bool, Error> {
-        let run = self.run.as_ref().ok_or_else(not_running)?;
-        run.pending.map_or(Ok(true), |ticket| run.has_arrived(ticket))
-    }
-
-    /// Forgets who waits for the pending chunk.
-    pub fn wait_no_more(&mut self) {
-        if let Some(run) = &mut self.run {
-            run.waiting = None;
-        }
-    }
-
-    /// Notes who waits for the pending chunk. False at the end of the scan.
-    ///
-    /// # Safety
-    /// `request` lives as long as this state.
-    pub unsafe fn wait_as(&mut self, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
-        let run = self.run.as_mut().ok_or_else(not_running)?;
-        if run.is_exhausted {
-            return Ok(false);
-        }
-        let ticket = run.pending.ok_or_else(not_running)?;
-        // SAFETY: per the contract.
-        let waiting = unsafe { Waiting::new(ticket, request) };
-        run.slot.lease()?.add_waiting(&waiting);
-        run.effort.begin_to_wait();
-        run.waiting = Some(waiting);
-        Ok(true)
-    }
-
-    /// The socket to watch for the pending chunk and the events to watch for;
-    /// none if a sibling with an earlier chunk watches it.
-    pub fn socket_to_watch(&self) -> (i32, u32) {
-        let watch = || {
-            let run = self.run.as_ref()?;
-            let mine = run.waiting.as_ref()?;
-            let mut session = run.slot.try_lease().ok()??;
-            let comes_first = session
-                .waiting()
-                .iter()
-                .filter(|w| w.is_sibling_of(mine) && session.connection.is_owed(w.ticket))
-                .all(|w| mine.ticket <= w.ticket);
-            comes_first.then(|| session.connection.socket_to_watch())
-        };
-        watch().unwrap_or((-1, 0))
-    }
-
-    /// Takes what the socket has.
-    pub fn receive(&mut self) -> Result<(), Error> {
-        let run = self.run.as_ref().ok_or_else(not_running)?;
-        let mut session = run.slot.lease()?;
-        session.connection.flush();
-        session.connection.receive();
-        Ok(())
-    }
-
-    /// Another waiting request of the same Append whose chunk has arrived, or
-    /// null.
-    pub fn sibling_with_news(&self, mine: *mut pg_sys::AsyncRequest) -> *mut pg_sys::AsyncRequest {
-        let find = || {
-            let run = self.run.as_ref()?;
-            let mut session = run.slot.try_lease().ok()??;
-            // SAFETY: `mine` is the request that is being answered.
-            let me = unsafe { Waiting::new(0, mine) };
-            let waiting = session.waiting();
-            let found = waiting.iter().find(|w| {
-                w.is_sibling_of(&me) && w.request() != mine && session.connection.is_done(w.ticket)
-            });
-            found.map(|w| w.request())
-        };
-        find().unwrap_or(std::ptr::null_mut())
-    }
-
     /// What it has asked of the other side.
     pub fn effort(&self) -> &Effort {
         &self.effort
@@ -561,85 +461,6 @@ impl ScanState {
             let tickets = [run.bound, run.pending];
             session::forget_portal(&run.slot, run.owner, run.portal, &tickets);
         }
-    }
-}
-
-impl Run {
-    /// Makes the next chunk the present one.
-    fn fetch(
-        &mut self,
-        statement: &Statement,
-        fetch_size: i32,
-        keeps_rows: bool,
-    ) -> Result<(), Error> {
-        let ticket = match self.pending.take() {
-            Some(ticket) => ticket,
-            None => self.ask(self.next_size(fetch_size))?,
-        };
-        self.check_owner()?;
-        if let Some(bound) = self.bound.take() {
-            session::collect(&self.slot, bound, statement)?;
-        }
-        self.effort.begin_to_wait();
-        let reply = session::collect(&self.slot, ticket, statement)?;
-        self.effort.received(reply.rows.len());
-        self.is_exhausted = !reply.suspended;
-        self.affected = reply.affected();
-        if keeps_rows {
-            self.chunk.append(reply.rows);
-        } else {
-            self.chunk = reply.rows;
-            self.position = 0;
-        }
-        self.chunks += 1;
-        if !self.is_exhausted && self.chunks >= 2 {
-            self.pending = Some(self.ask(self.next_size(fetch_size))?);
-        }
-        Ok(())
-    }
-
-    /// True if the next chunk can be had without waiting; asks for it if that
-    /// has not been done.
-    fn is_ready(&mut self, fetch_size: i32) -> Result<bool, Error> {
-        match self.pending {
-            Some(ticket) => self.has_arrived(ticket),
-            None => {
-                self.pending = Some(self.ask(self.next_size(fetch_size))?);
-                Ok(false)
-            }
-        }
-    }
-
-    fn has_arrived(&self, ticket: Ticket) -> Result<bool, Error> {
-        self.check_owner()?;
-        let session = self.slot.lease()?;
-        Ok(session.connection.is_done(ticket) || session.connection.lost().is_some())
-    }
-
-    fn ask(&self, rows: i32) -> Result<Ticket, Error> {
-        self.check_owner()?;
-        // Entering mirrors a savepoint set since: an error must not reach past it.
-        self.slot.enter()?.continue_portal(&self.portal, rows)
-    }
-
-    fn check_owner(&self) -> Result<(), Error> {
-        let session = self.slot.try_lease()?;
-        match session {
-            Some(session) if (session.id, session.transaction) == self.owner => Ok(()),
-            _ => Err(Refusal::new(
-                SqlState::CONNECTION_FAILURE,
-                "the remote transaction that a scan was reading in has ended",
-            )
-            .into()),
-        }
-    }
-
-    fn next_size(&self, fetch_size: i32) -> i32 {
-        let average = self.chunk.byte_len() / self.chunk.len().max(1);
-        let bytes = self.slot.lease().map_or(0, |session| session.chunk_bytes());
-        let rows = (bytes / average.max(1)).clamp(FIRST_ROWS as usize, MAX_ROWS);
-        let rows = rows.min((self.chunk.len() * 20).max(FIRST_ROWS as usize)) as i32;
-        if fetch_size > 0 { rows.min(fetch_size) } else { rows }
     }
 }
 
@@ -687,10 +508,6 @@ unsafe fn statement_writes(estate: *mut pg_sys::EState) -> bool {
             && ((*statement).commandType != pg_sys::CmdType::CMD_SELECT
                 || (*statement).hasModifyingCTE)
     }
-}
-
-fn not_running() -> Error {
-    Refusal::internal("a foreign scan has no portal").into()
 }
 
 /// Whether this scan, a direct modification, is all that the transaction does.
