@@ -31,6 +31,10 @@ impl Stage {
                 cluster.member_id(node)?
             ))?;
         }
+        eventually("the decision to fill the table is forgotten", BOUND, || {
+            let decisions = session.integer("SELECT count(*) FROM shardman.commit_decision")?;
+            Ok((decisions == 0).then_some(()))
+        })?;
         Ok(Self { cluster, keys })
     }
 

@@ -37,7 +37,7 @@ impl CutOff {
         )?;
         // At the closed gate the commit stands between PREPARE and the decision.
         let closer = cluster.node_session(1)?;
-        closer.run("BEGIN; SET shardman.gate TO 'close 100 20000'")?;
+        closer.run("BEGIN; SET shardman.gate TO 'close 10000 20000'")?;
         let commit = std::thread::spawn(move || writer.run("COMMIT"));
         eventually("all is prepared", BOUND, || {
             let prepared = third.integer("SELECT count(*) FROM shardman.in_doubt")?;

@@ -186,7 +186,7 @@ impl HalfDone {
         )?;
         // At the closed gate the commit stands between PREPARE and the decision.
         let closer = cluster.node_session(1)?;
-        closer.run("BEGIN; SET shardman.gate TO 'close 100 20000'")?;
+        closer.run("BEGIN; SET shardman.gate TO 'close 10000 20000'")?;
         let commit = std::thread::spawn(move || writer.run("COMMIT"));
         eventually("all is prepared", BOUND, || {
             let prepared = third.integer("SELECT count(*) FROM shardman.in_doubt")?;
@@ -252,7 +252,7 @@ fn a_session_that_stands_still_with_all_gates_closed_holds_commits_up_for_its_le
     let cluster = TestCluster::up(2)?;
     let writer = bank(&cluster)?;
     let closer = cluster.node_session(1)?;
-    closer.run("BEGIN; SET shardman.gate TO 'close 100 1500'")?;
+    closer.run("BEGIN; SET shardman.gate TO 'close 10000 1500'")?;
     let start = Instant::now();
     writer.run("UPDATE account SET bal = bal WHERE id = 1")?;
     writer.run(&format!(

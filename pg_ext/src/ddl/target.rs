@@ -10,14 +10,18 @@ use crate::report::Report;
 
 /// A sharded table that the statement changes: itself, or its columns, indexes,
 /// constraints, triggers, policies, rules or statistics objects. One of them if
-/// there are several. An error if it is about a leaf.
+/// there are several. An error if it would change a leaf.
 ///
 /// # Safety
 /// `statement` is a valid utility statement.
 pub unsafe fn sharded_target(statement: *mut pg_sys::Node) -> Result<Option<pg_sys::Oid>, Report> {
     // SAFETY: the caller's.
     let named = unsafe { relations_of(statement) }?;
-    if let Some(leaf) = named.iter().find(|rel| is_leaf_schema(**rel)) {
+    // SAFETY: the caller's.
+    let only_locks = unsafe { (*statement).type_ == pg_sys::NodeTag::T_LockStmt };
+    if let Some(leaf) = named.iter().find(|rel| is_leaf_schema(**rel))
+        && !only_locks
+    {
         return Err(leaf_by_hand(*leaf));
     }
     let registry = registry()?;
