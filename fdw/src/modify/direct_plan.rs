@@ -183,7 +183,7 @@ unsafe fn assignments(
     key: *mut pg_sys::Bitmapset,
     parameters: &mut Parameters,
 ) -> Result<Vec<(i16, *mut Node)>, NotShippable> {
-    let same_locale = matches!(placement, Placement::Node(_));
+    let there = placement;
     // SAFETY: guarded; the lists are fresh copies: entries, attribute numbers.
     unsafe {
         let (mut entries, mut numbers) = (null_mut(), null_mut());
@@ -196,7 +196,7 @@ unsafe fn assignments(
                 return no("it assigns to a column of the partition key");
             }
             let expression: *mut Node = (*entry).expr.cast();
-            let value = match is_shippable(expression, index, same_locale) {
+            let value = match is_shippable(expression, index, there) {
                 Ok(()) => parameters.number_operand(expression),
                 // The same for all rows: computed here once.
                 Err(_) if is_constant_here(expression) => parameters.value(expression),

@@ -52,6 +52,8 @@ pub enum Kind {
     Integer(i64, i64),
     /// At least this.
     Number(f64),
+    /// Identifiers, separated by commas.
+    Names,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -100,6 +102,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Seconds that each of the server's addresses gets to answer."),
     option("dbname", &[Server], Kind::Text, "that of the user's name",
         "Remote database."),
+    option("extensions", &[Server], Kind::Names, "",
+        "Extensions that the server has too, in the same version and schema, separated by commas: their immutable functions and operators are sent."),
     option("fdw_startup_cost", &[Server], Kind::Number(0.0), "100",
         "Planner's cost of beginning a foreign scan."),
     option("fdw_tuple_cost", &[Server], Kind::Number(0.0), "0.01",
@@ -154,6 +158,7 @@ impl OptionSpec {
             Kind::Boolean => "Boolean".to_string(),
             Kind::Integer(min, max) => format!("integer from {min} to {max}"),
             Kind::Number(min) => format!("number from {min}"),
+            Kind::Names => "names".to_owned(),
             Kind::OneOf(words) => words.join(", "),
         }
     }
@@ -163,7 +168,6 @@ impl OptionSpec {
 /// with the reason.
 #[rustfmt::skip]
 pub const ABSENT: &[(&[&str], &str)] = &[
-    (&["extensions"], "Only built-in functions, operators and types are sent; those of extensions are evaluated here."),
     (&["channel_binding", "gssencmode", "krbsrvname", "gsslib", "requirepeer", "sslcert", "sslcompression", "sslcrl",
        "sslcrldir", "sslkey", "sslpassword", "sslrootcert", "sslsni", "ssl_min_protocol_version",
        "ssl_max_protocol_version"],

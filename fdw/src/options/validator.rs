@@ -77,6 +77,11 @@ fn check(spec: &OptionSpec, value: &str) -> Result<(), Refusal> {
             }
             Some(_) => {}
         },
+        Kind::Names => {
+            if cluster::sharding::parse_identifiers(value).is_err() {
+                return refuse("It takes names separated by commas.".into());
+            }
+        }
         Kind::OneOf(words) => {
             if !words.contains(&value) {
                 return refuse(format!("It takes {}.", quoted(words, " or ")));

@@ -13,11 +13,15 @@ use super::routed::{Key, Routed};
 use crate::backend::cells;
 use crate::cluster_map;
 use crate::error::{Error, Refusal, SqlState};
+use crate::placement::Placement;
 use crate::shippable::is_shippable_grouped;
 use crate::types::is_builtin;
 
 /// Cursors may be read backwards, which a remote statement cannot.
 const CURSOR: u32 = pg_sys::CURSOR_OPT_SCROLL | pg_sys::CURSOR_OPT_FAST_PLAN;
+
+/// All nodes are alike for what may be sent.
+const SOME_NODE: Placement = Placement::Node(cluster::NodeId(0));
 
 /// What to do with a statement.
 pub enum Decision {
@@ -318,7 +322,7 @@ unsafe fn check_expressions(query: *const pg_sys::Query) -> Result<(), Error> {
             if node.is_null() {
                 return Ok(());
             }
-            is_shippable_grouped(node, relids, true)
+            is_shippable_grouped(node, relids, SOME_NODE)
                 .map_err(|no| Error::from(Refusal::not_supported(no.reason)))
         };
         for entry in cells::<pg_sys::TargetEntry>(q.targetList) {

@@ -118,7 +118,7 @@ unsafe fn by_clauses(
                 return no("it groups by an operator that is not built in");
             }
             // A comparison takes its collation from the expression over there.
-            is_comparable(expression, relids, source.same_locale(), false)?;
+            is_comparable(expression, relids, source.placement, false)?;
             let number = list_length(made.target_list) as i16 + 1;
             let entry = pg_sys::makeTargetEntry(expression.cast(), number, null_mut(), false);
             (*entry).ressortgroupref = reference;
@@ -128,7 +128,7 @@ unsafe fn by_clauses(
             made.take_in(expression, source)?;
         }
         for condition in cells::<Node>(having) {
-            let is_sent = is_shippable_grouped(condition, relids, source.same_locale()).is_ok()
+            let is_sent = is_shippable_grouped(condition, relids, source.placement).is_ok()
                 && !has_foreign_vars(condition, made.target_list);
             if is_sent {
                 made.having = pg_sys::lappend(made.having, condition.cast());
@@ -177,7 +177,7 @@ impl Grouping {
                 return no("it returns a column that it does not group by");
             }
             for call in cells::<pg_sys::Aggref>(found.calls) {
-                is_shippable_grouped(call.cast(), source.relids(), source.same_locale())?;
+                is_shippable_grouped(call.cast(), source.relids(), source.placement)?;
                 let is_partial = (*call).aggsplit != pg_sys::AggSplit::AGGSPLIT_SIMPLE;
                 if is_partial && state_form(call)? == StateForm::Marked {
                     if matches!(source.placement, Placement::Server(_)) {

@@ -262,7 +262,7 @@ impl Sides {
                 let ships = if waits {
                     no("the statement writes, and the condition waits for a value")
                 } else {
-                    is_shippable_grouped(clause, (*self.rel).relids, outer.same_locale())
+                    is_shippable_grouped(clause, (*self.rel).relids, outer.placement)
                 };
                 match ships {
                     Ok(()) if comes_after => sorted.after.push(Condition::Expression(clause)),
@@ -398,7 +398,7 @@ pub unsafe fn plan_join(
         };
         let mut notes = Notes::default();
         for condition in cells::<pg_sys::Node>(source.local_conditions) {
-            let ships = is_shippable_grouped(condition, (*rel).relids, source.same_locale());
+            let ships = is_shippable_grouped(condition, (*rel).relids, source.placement);
             if let Err(NotShippable { reason }) = ships {
                 notes.add("condition", reason);
             }

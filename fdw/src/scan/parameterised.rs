@@ -12,7 +12,6 @@ use super::path::{row_cost, scan_cost, startup_cost};
 use super::relation::RelationPlan;
 use super::rescans::plan_writes;
 use crate::backend::cells;
-use crate::placement::Placement;
 use crate::shippable::is_shippable_with_outer;
 
 /// What one more execution costs, as a part of the first one's start-up: the
@@ -36,13 +35,13 @@ pub unsafe fn ships_with_parameters(
     // SAFETY: per the contract; guarded.
     unsafe {
         let plan = &*(*rel).fdw_private.cast::<RelationPlan>();
-        let same_locale = matches!(plan.placement, Placement::Node(_));
+        let there = plan.placement;
         let keeps_secrets =
             (*clause).security_level <= (*rel).baserestrict_min_security || (*clause).leakproof;
         keeps_secrets
             && !(*clause).pseudoconstant
             && !plan_writes(root)
-            && is_shippable_with_outer((*clause).clause.cast(), (*rel).relid, same_locale).is_ok()
+            && is_shippable_with_outer((*clause).clause.cast(), (*rel).relid, there).is_ok()
     }
 }
 

@@ -12,7 +12,6 @@ use super::relation::RelationPlan;
 use super::source::Source;
 use crate::deparse::SortKey;
 use crate::error::callback;
-use crate::placement::Placement;
 use crate::shippable::is_comparable;
 
 const STARTUP_COST: f64 = 100.0;
@@ -126,11 +125,11 @@ pub unsafe fn relation_order(
         if pathkeys.is_null() || (plan.locks_rows && !is_alone) {
             return None;
         }
-        let same_locale = matches!(plan.placement, Placement::Node(_));
+        let there = plan.placement;
         let only_columns = !plan.has_no_local_conditions(rel);
         sort_keys(root, rel, pathkeys, |expression| {
             (!only_columns || is_column(expression))
-                && is_comparable(expression, (*rel).relids, same_locale, false).is_ok()
+                && is_comparable(expression, (*rel).relids, there, false).is_ok()
         })
     }
 }
@@ -151,7 +150,7 @@ pub unsafe fn join_order(
         let visible = source.from.relids();
         sort_keys(root, rel, pathkeys, |expression| {
             (source.local_conditions.is_null() || is_column(expression))
-                && is_comparable(expression, visible, source.same_locale(), false).is_ok()
+                && is_comparable(expression, visible, source.placement, false).is_ok()
         })
     }
 }

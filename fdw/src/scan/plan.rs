@@ -18,7 +18,6 @@ use crate::backend::{Attribute, attributes, cells};
 use crate::compat;
 use crate::deparse::{Parameters, RowLock, Select, limit_clause, select_statement};
 use crate::error::{Error, Refusal, callback};
-use crate::placement::Placement;
 use crate::shippable::{NotShippable, is_shippable};
 
 /// A plain-old frame.
@@ -156,10 +155,10 @@ unsafe fn reason_to_stay(
     info: &RelationPlan,
     condition: *mut pg_sys::Node,
 ) -> &'static str {
-    let same_locale = matches!(info.placement, Placement::Node(_));
+    let there = info.placement;
     // SAFETY: the planner's pointers; guarded.
     unsafe {
-        match is_shippable(condition, (*rel).relid, same_locale) {
+        match is_shippable(condition, (*rel).relid, there) {
             Err(NotShippable { reason }) => reason,
             Ok(()) if plan_writes(root) && waits_for_values(condition) => {
                 "the statement writes, and the condition waits for a value"

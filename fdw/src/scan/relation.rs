@@ -74,7 +74,7 @@ unsafe fn estimate(
         Placement::Server(_) => own.or(options::server_options(server)),
         Placement::Node(_) => own,
     };
-    let same_locale = matches!(placement, Placement::Node(_));
+    let there = placement;
     // SAFETY: the planner's pointers; guarded calls.
     unsafe {
         let (mut remote, mut local) = (null_mut(), null_mut());
@@ -87,7 +87,7 @@ unsafe fn estimate(
                 (*info).security_level <= (*rel).baserestrict_min_security || (*info).leakproof;
             let ships = keeps_secrets
                 && (is_target || !plan_writes(root) || !waits_for_values((*info).clause.cast()))
-                && is_shippable((*info).clause.cast(), (*rel).relid, same_locale).is_ok();
+                && is_shippable((*info).clause.cast(), (*rel).relid, there).is_ok();
             let list = if ships { &mut remote } else { &mut local };
             *list = pg_sys::lappend(*list, info.cast());
         }

@@ -165,11 +165,6 @@ impl Source {
         }
     }
 
-    /// Whether the default collation over there is ours.
-    pub fn same_locale(&self) -> bool {
-        matches!(self.placement, Placement::Node(_))
-    }
-
     /// Row locks that the statement wants, by range table index.
     ///
     /// # Safety

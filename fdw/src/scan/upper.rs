@@ -280,7 +280,7 @@ unsafe fn first_groups(
         let source = &(*(*rel).fdw_private.cast::<UpperPlan>()).source;
         let relids = source.from.relids();
         let order = sort_keys_of_groups(root, (*rel).reltarget, |expression| {
-            is_comparable(expression, relids, source.same_locale(), true).is_ok()
+            is_comparable(expression, relids, source.placement, true).is_ok()
                 && grouping.computes(expression)
         })?;
         Some((order, usable.rows))

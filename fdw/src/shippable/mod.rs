@@ -4,9 +4,11 @@
 
 mod aggregate;
 mod collation;
+mod extensions;
 mod walker;
 
 pub use aggregate::{StateForm, state_form};
+
 pub use walker::{
     NotShippable, is_comparable, is_shippable, is_shippable_grouped, is_shippable_with_outer,
 };

@@ -5,8 +5,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
 use super::collation::Collation;
+use super::extensions::is_known_there;
 use crate::backend::cells;
-use crate::types::is_builtin;
+use crate::placement::Placement;
 
 /// Why an expression stays here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,20 +23,20 @@ fn no(reason: &'static str) -> Verdict {
 }
 
 /// Whether a condition on the relation with range table index `relid` may be
-/// evaluated there. `same_locale` says that the default collation is the same.
+/// evaluated there. `there` is the place: its default
+/// collation may be the same, and it may have the same extensions.
 ///
 /// # Safety
 /// `expression` is a valid expression of the planner.
 pub unsafe fn is_shippable(
     expression: *mut Node,
     relid: u32,
-    same_locale: bool,
+    there: Placement,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker =
-            Walker { relids, same_locale, takes_aggregates: false, takes_outer_columns: false };
+        let walker = Walker { relids, there, takes_aggregates: false, takes_outer_columns: false };
         walker.check(expression)
     }
 }
@@ -47,13 +48,12 @@ pub unsafe fn is_shippable(
 pub unsafe fn is_shippable_with_outer(
     expression: *mut Node,
     relid: u32,
-    same_locale: bool,
+    there: Placement,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker =
-            Walker { relids, same_locale, takes_aggregates: false, takes_outer_columns: true };
+        let walker = Walker { relids, there, takes_aggregates: false, takes_outer_columns: true };
         walker.check(expression)
     }
 }
@@ -66,10 +66,10 @@ pub unsafe fn is_shippable_with_outer(
 pub unsafe fn is_shippable_grouped(
     expression: *mut Node,
     relids: *mut pg_sys::Bitmapset,
-    same_locale: bool,
+    there: Placement,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract.
-    let walker = Walker { relids, same_locale, takes_aggregates: true, takes_outer_columns: false };
+    let walker = Walker { relids, there, takes_aggregates: true, takes_outer_columns: false };
     // SAFETY: per the contract.
     unsafe { walker.check(expression) }
 }
@@ -83,12 +83,12 @@ pub unsafe fn is_shippable_grouped(
 pub unsafe fn is_comparable(
     expression: *mut Node,
     relids: *mut pg_sys::Bitmapset,
-    same_locale: bool,
+    there: Placement,
     takes_aggregates: bool,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
-        let walker = Walker { relids, same_locale, takes_aggregates, takes_outer_columns: false };
+        let walker = Walker { relids, there, takes_aggregates, takes_outer_columns: false };
         walker.check(expression)?;
         walker.input(walker.walk(expression, None)?, pg_sys::exprCollation(expression))
     }
@@ -96,7 +96,7 @@ pub unsafe fn is_comparable(
 
 struct Walker {
     relids: *mut pg_sys::Bitmapset,
-    same_locale: bool,
+    there: Placement,
     takes_aggregates: bool,
     /// Columns of other relations will be parameters.
     takes_outer_columns: bool,
@@ -215,7 +215,7 @@ impl Walker {
                 }
                 _ => return no("it contains an expression of a kind that is not shipped"),
             };
-            if !is_builtin(pg_sys::exprType(node)) {
+            if !is_known_there(pg_sys::TypeRelationId, pg_sys::exprType(node), self.there) {
                 return no("it contains a value of a type that is not built in");
             }
             Ok(collation)
@@ -315,7 +315,7 @@ impl Walker {
     }
 
     fn function(&self, oid: pg_sys::Oid) -> Result<(), NotShippable> {
-        if is_builtin(oid) {
+        if is_known_there(pg_sys::ProcedureRelationId, oid, self.there) {
             Ok(())
         } else {
             Err(NotShippable { reason: "it calls a function that is not built in" })
@@ -323,7 +323,7 @@ impl Walker {
     }
 
     fn operator(&self, oid: pg_sys::Oid) -> Result<(), NotShippable> {
-        if is_builtin(oid) {
+        if is_known_there(pg_sys::OperatorRelationId, oid, self.there) {
             Ok(())
         } else {
             Err(NotShippable { reason: "it uses an operator that is not built in" })
@@ -331,7 +331,7 @@ impl Walker {
     }
 
     fn input(&self, arguments: Collation, input: pg_sys::Oid) -> Result<(), NotShippable> {
-        if arguments.permits(input, self.same_locale) {
+        if arguments.permits(input, matches!(self.there, Placement::Node(_))) {
             Ok(())
         } else {
             Err(NotShippable { reason: "its collation does not come from a foreign column" })

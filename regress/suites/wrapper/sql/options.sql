@@ -72,7 +72,8 @@ DROP SCHEMA public CASCADE; CREATE SCHEMA public;
 DROP SERVER gone CASCADE; ALTER SERVER s2 OPTIONS (DROP application_name);
 DROP OWNED BY plain; DROP ROLE plain;
 -- options of postgres_fdw that this wrapper has not, or that stand in the wrong place
-ALTER SERVER s3 OPTIONS (ADD extensions 'pg_trgm');
+ALTER SERVER s3 OPTIONS (ADD extensions 'citext, 3');
+ALTER SERVER s3 OPTIONS (ADD service 'db');
 ALTER SERVER s3 OPTIONS (ADD sslkey 'key');
 ALTER SERVER s3 OPTIONS (ADD sslmode 'require');
 ALTER SERVER s3 OPTIONS (ADD column_name 'x');
