@@ -145,7 +145,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("updatable", &[Server, Table], Kind::Boolean, "on",
         "Whether INSERT, UPDATE and DELETE are allowed."),
     option("use_remote_estimate", &[Server, Table], Kind::Boolean, "off",
-        "Accepted for scripts written for postgres_fdw: estimates come from ANALYZE of the foreign table, and in joins from its size and indexes over there."),
+        "Whether the planner asks the server what scanning a table costs; otherwise ANALYZE of the foreign table tells, and in joins its size and indexes over there."),
     option("user", &[UserMapping], Kind::Text, "that of the local user's name",
         "Remote role."),
 ];

@@ -18,6 +18,7 @@ mod path;
 mod plan;
 mod private;
 mod relation;
+mod remote_estimate;
 mod rescans;
 mod run;
 mod source;

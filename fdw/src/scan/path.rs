@@ -65,6 +65,7 @@ unsafe fn add_paths(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo
     unsafe {
         let plan = &*(*rel).fdw_private.cast::<RelationPlan>();
         let (startup, per_row, scan) = (startup_cost(plan), row_cost(plan), scan_cost(rel));
+        let scan = plan.asked.map_or(scan, |asked| asked.total);
         let local = &(*rel).baserestrictcost;
         let startup_here = startup + local.startup;
         let per_row = per_row + local.per_tuple;

@@ -9,6 +9,7 @@ use super::asynchronous::may_run_asynchronously;
 use super::facts::{Facts, facts};
 use super::notes::Reasons;
 use super::plan::row_lock;
+use super::remote_estimate::{RemoteEstimate, remote_estimate};
 use super::rescans::{plan_writes, waits_for_values};
 use crate::backend::{Attribute, attributes, cells};
 use crate::error::{Error, Refusal, callback};
@@ -30,6 +31,8 @@ pub struct RelationPlan {
     pub is_async: bool,
     /// Rows are locked there as they are read.
     pub locks_rows: bool,
+    /// What the other side expects the scan to cost, if it was asked.
+    pub asked: Option<RemoteEstimate>,
     /// Columns that an index over there begins with, as far as it is of interest.
     pub indexed: Vec<i16>,
     /// Why a join or grouping built on it stays here.
@@ -119,7 +122,22 @@ unsafe fn estimate(
             pg_sys::JoinType::JOIN_INNER,
             null_mut(),
         );
-        let retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
+        let mut retrieved_rows = pg_sys::clamp_row_est((*rel).tuples * selectivity);
+        let rte = *(*root).simple_rte_array.add((*rel).relid as usize);
+        let asks = matches!(placement, Placement::Server(_))
+            && options.get_bool("use_remote_estimate") == Some(true);
+        let asked = if asks { remote_estimate(rel, rte, placement, remote)? } else { None };
+        if let Some(asked) = asked {
+            retrieved_rows = pg_sys::clamp_row_est(asked.rows);
+            let here = pg_sys::clauselist_selectivity(
+                root,
+                local,
+                (*rel).relid as i32,
+                pg_sys::JoinType::JOIN_INNER,
+                null_mut(),
+            );
+            (*rel).rows = pg_sys::clamp_row_est(retrieved_rows * here);
+        }
         let locks_rows = row_lock(root, rel).is_some();
         let is_async = may_run_asynchronously(placement, &options, locks_rows);
         let plan = RelationPlan {
@@ -130,6 +148,7 @@ unsafe fn estimate(
             is_async,
             locks_rows,
             indexed,
+            asked,
             above: Reasons::default(),
         };
         let mut context = PgMemoryContexts::For((*root).planner_cxt);
