@@ -147,6 +147,17 @@ fn read_committed_holds_under_many_kills() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_snapshot_of_the_cluster_holds_under_kills() -> anyhow::Result<()> {
+    under_faults(Level::Snapshot, 42, 4)
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_snapshot_of_the_cluster_holds_under_many_kills() -> anyhow::Result<()> {
+    under_faults(Level::Snapshot, 4200, 40)
+}
+
+#[test]
 fn a_commit_that_was_answered_is_seen_through_every_node() -> anyhow::Result<()> {
     let run = Run::set_up(Level::ReadCommitted)?;
     let history = run.history(7, || run.wait_for_progress(500))?;
