@@ -351,22 +351,11 @@ impl Trial {
         query: &Query,
         is_prepared: bool,
     ) -> anyhow::Result<Option<String>> {
-        let Some(mut difference) = self.query(node, query, is_prepared)? else { return Ok(None) };
-        let mut smallest = query.clone();
-        let mut trials = 0;
-        'smaller: loop {
-            for candidate in smallest.shrunk() {
-                trials += 1;
-                if trials > SHRINK_TRIALS {
-                    break 'smaller;
-                }
-                if let Some(still) = self.query(node, &candidate, is_prepared)? {
-                    (smallest, difference) = (candidate, still);
-                    continue 'smaller;
-                }
-            }
-            break;
-        }
+        let Some(difference) = self.query(node, query, is_prepared)? else { return Ok(None) };
+        let (smallest, difference) =
+            smallest(query.clone(), difference, Query::shrunk, |candidate| {
+                self.query(node, candidate, is_prepared)
+            })?;
         let how = if is_prepared { " (prepared)" } else { "" };
         Ok(Some(format!("{};{how}\n{}", smallest.sql(&mut None), difference.shown())))
     }
@@ -403,7 +392,7 @@ impl Trial {
         change: &Change,
         schema: &Schema,
     ) -> anyhow::Result<Option<String>> {
-        let Some(mut difference) = self.rehearse(node, change, schema)? else {
+        let Some(difference) = self.rehearse(node, change, schema)? else {
             // In earnest, as a transaction of its own; seen from another node.
             let sql = change.sql();
             let difference = match self.both(node, &sql)? {
@@ -412,21 +401,10 @@ impl Trial {
             };
             return Ok(difference.map(|d| format!("{sql}; (autocommit)\n{}", d.shown())));
         };
-        let mut smallest = change.clone();
-        let mut trials = 0;
-        'smaller: loop {
-            for candidate in smallest.shrunk() {
-                trials += 1;
-                if trials > SHRINK_TRIALS {
-                    break 'smaller;
-                }
-                if let Some(still) = self.rehearse(node, &candidate, schema)? {
-                    (smallest, difference) = (candidate, still);
-                    continue 'smaller;
-                }
-            }
-            break;
-        }
+        let (smallest, difference) =
+            smallest(change.clone(), difference, Change::shrunk, |candidate| {
+                self.rehearse(node, candidate, schema)
+            })?;
         Ok(Some(format!("{};\n{}", smallest.sql(), difference.shown())))
     }
 
@@ -520,4 +498,29 @@ impl Trial {
         let state = self.state((node + 1) % self.cluster.len(), schema)?;
         Ok(state.map(|d| format!("{done}then the tables\n{}", d.shown())))
     }
+}
+
+/// What still differs after parts of it were left out, and how; it gives up
+/// looking for less after so many trials.
+fn smallest<T>(
+    mut whole: T,
+    mut difference: Difference,
+    shrunk: impl Fn(&T) -> Vec<T>,
+    differs: impl Fn(&T) -> anyhow::Result<Option<Difference>>,
+) -> anyhow::Result<(T, Difference)> {
+    let mut trials = 0;
+    'smaller: loop {
+        for candidate in shrunk(&whole) {
+            trials += 1;
+            if trials > SHRINK_TRIALS {
+                break 'smaller;
+            }
+            if let Some(still) = differs(&candidate)? {
+                (whole, difference) = (candidate, still);
+                continue 'smaller;
+            }
+        }
+        break;
+    }
+    Ok((whole, difference))
 }
