@@ -6,9 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use cluster::deadlock::WaitGraph;
-use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
-};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::round::{Observers, Round};
@@ -16,7 +14,8 @@ use super::victim::{EPOCH, waiting_since};
 use crate::membership::my_identity_if_any;
 use crate::report::Report;
 use crate::shared_memory::places;
-use crate::{catalog, compat, settings};
+use crate::worker::process;
+use crate::{catalog, compat};
 
 /// Between two looks at this node's own waits, which are a look at an array.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -36,21 +35,14 @@ struct Known {
 
 /// Registers the worker. Called while the library is preloaded.
 pub fn register() {
-    BackgroundWorkerBuilder::new("shardman deadlock detector")
-        .set_library("shardman")
-        .set_function("shardman_deadlock_main")
-        .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(Some(Duration::from_secs(1)))
-        .load();
+    process::register("shardman deadlock detector", "shardman_deadlock_main");
 }
 
 #[allow(missing_docs)]
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn shardman_deadlock_main(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi(Some(&settings::database()), None);
+    process::begin();
     let mut observers = Observers::default();
     let mut known = HashMap::new();
     let mut told = Vec::new();

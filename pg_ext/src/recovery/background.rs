@@ -4,34 +4,26 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use cluster::txn::settled_up_to;
-use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
-};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::nodes::Sessions;
 use super::pass;
-use crate::{catalog, gate, settings};
+use crate::worker::process;
+use crate::{catalog, gate};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Registers the worker. Called while the library is preloaded.
 pub fn register() {
-    BackgroundWorkerBuilder::new("shardman recovery worker")
-        .set_library("shardman")
-        .set_function("shardman_recovery_main")
-        .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(Some(Duration::from_secs(1)))
-        .load();
+    process::register("shardman recovery worker", "shardman_recovery_main");
 }
 
 #[allow(missing_docs, unsafe_code)]
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn shardman_recovery_main(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi(Some(&settings::database()), None);
+    process::begin();
     let mut sessions = Sessions::default();
     let mut told = Vec::new();
     let mut at_previous_pass = 0;

@@ -1,39 +1,29 @@
 //! The worker's main thread.
 #![allow(unsafe_code)]
 
-use std::time::Duration;
-
 use crossbeam_channel::Receiver;
-use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
-};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use raft::{Event, Level};
 
 use super::applier::Applier;
+use super::process;
 use super::wake_up::WakeUp;
-use crate::{membership, settings};
+use crate::membership;
 
 /// What could not be applied is tried again after this time, in milliseconds.
 const RETRY_AFTER_MS: i64 = 1000;
 
 /// Registers the worker. Called while the library is preloaded.
 pub fn register() {
-    BackgroundWorkerBuilder::new("shardman metadata worker")
-        .set_library("shardman")
-        .set_function("shardman_worker_main")
-        .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(Some(Duration::from_secs(1)))
-        .load();
+    process::register("shardman metadata worker", "shardman_worker_main");
 }
 
 #[allow(missing_docs)]
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi(Some(&settings::database()), None);
+    process::begin();
     let (mut wake_up, ring) = match WakeUp::new() {
         Ok(pair) => pair,
         Err(error) => error!("could not create a socket pair: {error}"),

@@ -6,6 +6,7 @@ mod applier;
 mod ask;
 mod background;
 mod listed;
+pub mod process;
 mod wake_up;
 
 pub use ask::ask;
