@@ -29,6 +29,7 @@ mod shippable;
 mod transport;
 mod types;
 
+pub use backend::{cells, text_of};
 pub use cluster_map::{ClusterMap, Ended, Endpoint, Family, PreparedParticipant, register};
 pub use error::{Error, Refusal, RemoteError, Report, SqlState, callback, emit, quietly, raise};
 pub use handler::handler;
