@@ -180,3 +180,50 @@ CREATE FUNCTION shardman.schema_digest() RETURNS text
     $$;
 COMMENT ON FUNCTION shardman.schema_digest() IS 'a digest of everything managed: equal on all nodes whose managed schema is the same';
 REVOKE ALL ON FUNCTION shardman.schema_digest() FROM PUBLIC;
+
+CREATE FUNCTION shardman.describe_managed_roles() RETURNS text[]
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog SET datestyle = 'ISO'
+    AS $$
+        WITH managed AS (
+            SELECT r.* FROM pg_authid AS r JOIN pg_auth_members AS m ON m.member = r.oid
+            WHERE m.roleid = 'global'::regrole),
+        settings(role, name, value) AS (
+            SELECT m.rolname, split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)
+            FROM managed AS m JOIN pg_db_role_setting AS s ON s.setrole = m.oid AND s.setdatabase = 0,
+                 unnest(s.setconfig) AS c),
+        statements(step, role, sql) AS (
+            -- One of that name may be there from an earlier attempt.
+            SELECT 1, rolname, format('DO %L', format(
+                       'BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %L)
+                        THEN CREATE ROLE %I; END IF; END', rolname, rolname))
+            FROM managed
+            UNION ALL
+            SELECT 2, rolname, format('ALTER ROLE %I WITH %s %s %s %s %s %s %s CONNECTION LIMIT %s PASSWORD %L%s', rolname,
+                       CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
+                       CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
+                       CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
+                       CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END,
+                       CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END,
+                       CASE WHEN rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
+                       CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END,
+                       rolconnlimit, rolpassword, CASE WHEN rolvaliduntil IS NULL THEN '' ELSE format(' VALID UNTIL %L', rolvaliduntil) END)
+            FROM managed
+            UNION ALL
+            -- Of other roles those exist on every node that PostgreSQL makes itself.
+            SELECT 3, m.rolname, format('GRANT %I TO %I%s', g.rolname, m.rolname,
+                       CASE WHEN am.admin_option THEN ' WITH ADMIN OPTION' ELSE '' END)
+            FROM managed AS m JOIN pg_auth_members AS am ON am.member = m.oid JOIN pg_roles AS g ON g.oid = am.roleid
+            WHERE g.rolname = 'global' OR g.oid < 16384 OR g.oid IN (SELECT oid FROM managed)
+            UNION ALL
+            -- The values of lists are stored as they are to be written.
+            SELECT 4, role, format('ALTER ROLE %I SET %I TO %s', role, name, CASE
+                       WHEN name IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
+                       THEN value ELSE quote_literal(value) END)
+            FROM settings
+            UNION ALL
+            SELECT 5, rolname, format('COMMENT ON ROLE %I IS %L', rolname, shobj_description(oid, 'pg_authid'))
+            FROM managed WHERE shobj_description(oid, 'pg_authid') IS NOT NULL)
+        SELECT coalesce(array_agg(sql ORDER BY step, role, sql), '{}') FROM statements
+    $$;
+COMMENT ON FUNCTION shardman.describe_managed_roles() IS 'internal: statements that make the managed roles on another node';
+REVOKE ALL ON FUNCTION shardman.describe_managed_roles() FROM PUBLIC;

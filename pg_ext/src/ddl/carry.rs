@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use super::align::align;
 use super::aside::Aside;
 use super::broadcast::is_broadcasting;
+use super::managed_role::concerns_managed_role;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
 use super::step::{Finish, Step};
@@ -57,7 +58,8 @@ pub unsafe fn before(
             (Some(_), OnSharded::Refused, _) => Err(not_on_sharded(&tag, coverage.note)),
             (Some(_), _, _) => Ok(Step::Pass),
             (None, _, Elsewhere::Broadcast)
-                if settings::broadcast_ddl() && !is_temporary(statement) =>
+                if settings::broadcast_ddl() && !is_temporary(statement)
+                    || settings::sync_schema() && concerns_managed_role(statement) =>
             {
                 carry(pstmt, query, None, &tag)
             }

@@ -20,6 +20,7 @@ mod hide;
 mod key_types;
 mod leaves;
 mod lock;
+mod managed_role;
 mod meaning;
 mod own_work;
 mod receive;
