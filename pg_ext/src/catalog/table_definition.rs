@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::ActingAs;
-use super::registry::{ShardedTable, registry};
+use super::registry::{ReplicatedTable, ShardedTable, registry};
 use crate::report::Report;
 
 /// What `shardman.describe_table` returns.
@@ -22,6 +22,7 @@ struct Described {
     /// Foreign keys, by name.
     foreign_keys: Vec<String>,
     column_settings: Vec<String>,
+    storage: Vec<String>,
     attachments: Vec<String>,
 }
 
@@ -65,6 +66,13 @@ pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
         placement,
         table.leaf_options.clone(),
     )
+}
+
+/// The same of a replicated table.
+pub fn definition_of_replicated(table: ReplicatedTable) -> Result<TableDefinition, Report> {
+    let storage = describe(table.rel)?.storage;
+    let (id, no_columns, no_placement) = (table.table_id, Vec::new(), Vec::new());
+    read_definition(table.rel, id, id, no_columns, no_placement, storage)
 }
 
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {

@@ -6,6 +6,7 @@ use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::drop::DroppedObjects;
+use crate::replicated::CreatedReplicated;
 use crate::report::Report;
 
 /// How the hook goes on.
@@ -40,6 +41,8 @@ pub enum Finish {
     Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
+    /// Registration, other nodes.
+    CreateReplicated(CreatedReplicated),
     /// Other nodes.
     CreateIndex(CreatedIndex),
     /// Registration, other nodes.
@@ -59,6 +62,7 @@ impl Finish {
         match self {
             Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
+            Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Drop(dropped) => dropped.finish(),
             Finish::Isolation { is_import, is_top } => {
