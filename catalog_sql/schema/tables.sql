@@ -12,7 +12,7 @@ CREATE TABLE shardman.node (
     name              text NOT NULL UNIQUE,
     connstr           text NOT NULL,
     system_identifier bigint NOT NULL,
-    state             text NOT NULL CHECK (state IN ('joining', 'active'))
+    state             text NOT NULL CHECK (state IN ('joining', 'active', 'down'))
 );
 COMMENT ON TABLE shardman.node IS 'members, as the applied metadata log has them';
 

@@ -63,7 +63,6 @@ const RULES: &str = "a rule would be applied on the node that takes the statemen
 /// All kinds, in the order of their command tags.
 pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER AGGREGATE"),
-    broadcast("ALTER CAST"),
     broadcast("ALTER COLLATION"),
     broadcast("ALTER CONVERSION"),
     local("ALTER DATABASE", SHARED),
@@ -207,7 +206,10 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP VIEW"),
     on_tables("GRANT", OnSharded::EveryNode, ""),
     broadcast("GRANT ROLE"),
-    broadcast("IMPORT FOREIGN SCHEMA"),
+    local(
+        "IMPORT FOREIGN SCHEMA",
+        "it reads another server, which a transaction of several nodes cannot take in; broadcast CREATE FOREIGN TABLE",
+    ),
     Coverage {
         tag: "LOCK TABLE",
         on_sharded: OnSharded::EveryNode,
