@@ -141,7 +141,7 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
                 SELECT jsonb_agg(jsonb_build_object('name', k.conname, 'definition', pg_get_constraintdef(k.oid))
                                  ORDER BY k.contype, k.conname)
                 FROM pg_constraint AS k
-                WHERE k.conrelid = c.oid AND k.contype IN ('c', 'p', 'u')), '[]'),
+                WHERE k.conrelid = c.oid AND k.contype IN ('c', 'p', 'u', 'x')), '[]'),
             'indexes', coalesce((
                 SELECT jsonb_agg(shardman.describe_index(i.indexrelid) ORDER BY ic.relname)
                 FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid
@@ -175,6 +175,14 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
                          ((SELECT '(' || string_agg(o, ', ') || ')' FROM unnest(a.attoptions) AS o
                            WHERE o NOT LIKE 'pg\_attver=%'))) AS s(clause)
                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND s.clause IS NOT NULL),
+            -- Of a replicated table; a partitioned one has none of its own.
+            'storage', coalesce((
+                SELECT jsonb_agg(o.prefix || quote_ident(split_part(o.option, '=', 1)) || ' = '
+                                 || quote_literal(substr(o.option, strpos(o.option, '=') + 1)) ORDER BY o.prefix, o.option)
+                FROM (SELECT '', unnest(c.reloptions)
+                      UNION ALL
+                      SELECT 'toast.', unnest(s.reloptions) FROM pg_class AS s WHERE s.oid = c.reltoastrelid)
+                     AS o(prefix, option)), '[]'),
             'attachments', shardman.describe_attachments(c.oid))
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.oid = rel
@@ -185,12 +193,16 @@ REVOKE ALL ON FUNCTION shardman.describe_table(oid) FROM PUBLIC;
 CREATE FUNCTION shardman.schema_digest() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog
     AS $$
-        SELECT md5(coalesce(string_agg(
+        SELECT md5(concat(
+            (SELECT string_agg(concat_ws(' ', r.table_id, pg_get_userbyid(c.relowner), shardman.describe_table(r.rel)),
+                               E'\n' ORDER BY r.table_id)
+             FROM shardman.replicated_table AS r JOIN pg_class AS c ON c.oid = r.rel),
+            (SELECT string_agg(
                    concat_ws(' ', t.table_id, t.group_id, t.distribution_columns, t.leaf_options, pg_get_userbyid(c.relowner),
                              shardman.describe_table(t.rel), p.nodes,
                              -- Leaves are the same relations everywhere, each a table on one node.
                              l.leaves),
-                   E'\n' ORDER BY t.table_id), ''))
+                   E'\n' ORDER BY t.table_id)
         FROM shardman.sharded_table AS t
              JOIN pg_class AS c ON c.oid = t.rel
              CROSS JOIN LATERAL (SELECT string_agg(node_id::text, ',' ORDER BY pnum) AS nodes
@@ -200,7 +212,7 @@ CREATE FUNCTION shardman.schema_digest() RETURNS text
                                                        FROM pg_attribute AS a WHERE a.attrelid = lc.oid AND a.attnum > 0 AND NOT a.attisdropped),
                                                    ';' ORDER BY lc.relname) AS leaves
                                  FROM pg_inherits AS i JOIN pg_class AS lc ON lc.oid = i.inhrelid
-                                 WHERE i.inhparent = t.rel) AS l
+                                 WHERE i.inhparent = t.rel) AS l)))
     $$;
 COMMENT ON FUNCTION shardman.schema_digest() IS 'a digest of everything managed: equal on all nodes whose managed schema is the same';
 REVOKE ALL ON FUNCTION shardman.schema_digest() FROM PUBLIC;

@@ -70,7 +70,7 @@ pub struct TableDefinition {
     pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// `CREATE INDEX …` of every index that belongs to no constraint.
     pub indexes: Vec<String>,
-    /// In order.
+    /// In order; empty for a replicated table.
     pub distribution_columns: Vec<String>,
     /// The group that the table founded or entered.
     pub group_id: TableId,
@@ -87,7 +87,14 @@ pub struct TableDefinition {
 }
 
 impl TableDefinition {
-    /// The parent and its indexes, without leaves.
+    /// Whether it is an ordinary table with the same rows on every node: it has
+    /// neither distribution columns nor leaves.
+    pub fn is_replicated(&self) -> bool {
+        self.distribution_columns.is_empty()
+    }
+
+    /// The parent, or the replicated table itself, and its indexes; without
+    /// leaves.
     pub fn parent_statements(&self) -> Vec<String> {
         let columns = self.columns.iter().map(ColumnDefinition::clause);
         let constraints = self.constraints.iter().map(|constraint| {
@@ -95,21 +102,18 @@ impl TableDefinition {
         });
         let elements: Vec<_> = columns.chain(constraints).collect();
         let keys: Vec<_> = self.distribution_columns.iter().map(|c| quote_identifier(c)).collect();
-        let create = format!(
-            "CREATE TABLE {} ({}) PARTITION BY HASH ({})",
-            self.qualified_name(),
-            elements.join(", "),
-            keys.join(", ")
-        );
+        let ending = match self.is_replicated() {
+            true => self.storage_clause(),
+            false => format!(" PARTITION BY HASH ({})", keys.join(", ")),
+        };
+        let create =
+            format!("CREATE TABLE {} ({}){ending}", self.qualified_name(), elements.join(", "));
         std::iter::once(create).chain(self.indexes.iter().cloned()).collect()
     }
 
     /// The real leaves of node `me`.
     pub fn local_leaf_statements(&self, me: NodeId) -> Vec<String> {
-        let with = match self.leaf_options.as_slice() {
-            [] => String::new(),
-            options => format!(" WITH ({})", options.join(", ")),
-        };
+        let with = self.storage_clause();
         self.leaves(|node| node == me)
             .map(|leaf| {
                 format!(
@@ -132,6 +136,14 @@ impl TableDefinition {
                 )
             })
             .collect()
+    }
+
+    /// Storage parameters of what holds rows on this node.
+    fn storage_clause(&self) -> String {
+        match self.leaf_options.as_slice() {
+            [] => String::new(),
+            options => format!(" WITH ({})", options.join(", ")),
+        }
     }
 
     /// The parent, quoted and qualified.

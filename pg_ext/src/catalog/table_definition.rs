@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::ActingAs;
-use super::registry::{ShardedTable, registry};
+use super::registry::{ReplicatedTable, ShardedTable, registry};
 use crate::report::Report;
 
 /// What `shardman.describe_table` returns.
@@ -25,6 +25,7 @@ struct Described {
     sequence_columns: Vec<String>,
     foreign_keys: Vec<ForeignKeyDefinition>,
     column_settings: Vec<String>,
+    storage: Vec<String>,
     attachments: Vec<String>,
 }
 
@@ -71,6 +72,13 @@ pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
         placement,
         table.leaf_options.clone(),
     )
+}
+
+/// The same of a replicated table.
+pub fn definition_of_replicated(table: ReplicatedTable) -> Result<TableDefinition, Report> {
+    let storage = describe(table.rel)?.storage;
+    let (id, no_columns, no_placement) = (table.table_id, Vec::new(), Vec::new());
+    read_definition(table.rel, id, id, no_columns, no_placement, storage)
 }
 
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {

@@ -22,6 +22,7 @@ use super::{OwnWork, alter_table, lock_ddl};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
 use crate::node_session::is_node_session;
 use crate::peers;
+use crate::replicated;
 use crate::report::Report;
 use crate::settings;
 
@@ -125,10 +126,14 @@ unsafe fn carry(
     let mut rest = std::ptr::null_mut();
     if let Some(rel) = table {
         let registry = registry()?;
-        here.carried.table = registry.table_of(rel).map(|table| table.table_id);
+        here.carried.table = registry.managed_id(rel);
+        let is_replicated = registry.replicated_of(rel).is_some();
         // SAFETY: the tags name the structs.
         unsafe {
             match (*node).type_ {
+                pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
+                    replicated::check_alter(node.cast())?;
+                }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;
                     here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
@@ -143,7 +148,7 @@ unsafe fn carry(
                 }
                 // A row trigger belongs to the table that holds the row: with a
                 // copy on the foreign leaf it would fire twice.
-                pg_sys::NodeTag::T_CreateTrigStmt => {
+                pg_sys::NodeTag::T_CreateTrigStmt if !is_replicated => {
                     here.carried.foreign_leaves = ForeignLeaves::Hide;
                 }
                 _ => {}
@@ -191,10 +196,10 @@ pub fn apply(carried: &CarriedStatement) -> Result<(), Report> {
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     carried.settings.iter().try_for_each(|(name, value)| set(name, value))?;
     let rel = match carried.table {
-        Some(table) => Some(registry()?.table(table).map(|table| table.rel).ok_or_else(|| {
+        Some(table) => Some(registry()?.managed_rel(table).ok_or_else(|| {
             Report::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                format!("sharded table {table} does not exist on this node"),
+                format!("table {table} of the cluster does not exist on this node"),
             )
         })?),
         None => None,
@@ -244,6 +249,9 @@ fn name_alike(rel: pg_sys::Oid, before: &[pg_sys::Oid], wanted: &[String]) -> Re
 /// Refuses a table that other nodes could not be given.
 fn check_result(rel: pg_sys::Oid) -> Result<(), Report> {
     let registry = registry()?;
+    if let Some(table) = registry.replicated_of(rel) {
+        return replicated::check_result(table);
+    }
     let Some(table) = registry.table_of(rel) else { return Ok(()) };
     definition_of(table).map(drop)
 }

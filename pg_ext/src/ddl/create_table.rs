@@ -17,7 +17,7 @@ use super::{create_from_definition, lock_ddl};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::report::Report;
-use crate::{compat, membership, peers, settings};
+use crate::{compat, membership, peers, replicated, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -51,6 +51,9 @@ pub unsafe fn before(
     unsafe {
         not_in_leaf_schemas((*statement).relation)?;
         let requested = read_options((*statement).options)?;
+        if requested.is_replicated {
+            return replicated::before_create(pstmt, statement);
+        }
         let Some(distribution) = requested.distribution else {
             refuse_partition_by_hand(statement)?;
             foreign_keys::refuse_reference_from_outside(statement.cast())?;
@@ -334,6 +337,13 @@ unsafe fn refuse_partition_by_hand(statement: *mut pg_sys::CreateStmt) -> Result
         let Some(rel) = (unsafe { relation_of(parent) }) else { continue };
         if super::is_leaf_schema(rel) {
             return Err(super::leaf_by_hand(rel));
+        }
+        if registry()?.replicated_of(rel).is_some() {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                "cannot inherit from a replicated table",
+            )
+            .hint("Use LIKE to take over columns."));
         }
         if registry()?.table_of(rel).is_some() {
             return Err(Report::new(

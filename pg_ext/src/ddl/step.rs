@@ -7,6 +7,7 @@ use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use crate::replicated::CreatedReplicated;
 use crate::report::Report;
 
 /// How the hook goes on.
@@ -41,6 +42,8 @@ pub enum Finish {
     Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
+    /// Registration, other nodes.
+    CreateReplicated(CreatedReplicated),
     /// Other nodes.
     CreateIndex(CreatedIndex),
     /// Leaves, other nodes.
@@ -62,6 +65,7 @@ impl Finish {
         match self {
             Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
+            Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
