@@ -183,6 +183,14 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         let definition = definition_of(table)?;
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
+    // Tables may reference tables that come later.
+    for table in registry.tables() {
+        let foreign_keys = definition_of(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     let last = last_table_id()?;
     session.apply(&current_user(), &NodeCommand::NoteTableId { last })
 }
