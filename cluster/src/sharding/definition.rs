@@ -144,10 +144,9 @@ impl TableDefinition {
         &'a self,
         on: impl Fn(NodeId) -> bool + 'a,
     ) -> impl Iterator<Item = LeafName> + 'a {
-        (0u16..)
-            .zip(&self.placement)
-            .filter(move |(_, node)| on(**node))
-            .map(|(number, _)| LeafName::new(self.table_id, &self.leaf_name, PartitionNumber(number)))
+        (0u16..).zip(&self.placement).filter(move |(_, node)| on(**node)).map(|(number, _)| {
+            LeafName::new(self.table_id, &self.leaf_name, PartitionNumber(number))
+        })
     }
 
     fn partition_clause(&self, partition: PartitionNumber) -> String {
