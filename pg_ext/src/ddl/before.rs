@@ -10,6 +10,7 @@ use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
 use crate::{gate, snapshot};
 
@@ -55,6 +56,11 @@ pub unsafe fn before_utility(
             }
             NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
                 Ok(Step::Receive(Received::Truncate))
+            }
+            NodeTag::T_TruncateStmt => {
+                fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
+                carry::before(pstmt, query, context)
             }
             _ => {
                 fences::check(statement)?;
