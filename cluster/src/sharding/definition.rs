@@ -36,6 +36,20 @@ pub struct ConstraintDefinition {
     pub definition: String,
 }
 
+/// A foreign key to another sharded table of the group, or to the table itself.
+/// It is made when both tables have their leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKeyDefinition {
+    /// Its name.
+    pub name: String,
+    /// As `pg_get_constraintdef` prints it, qualified.
+    pub definition: String,
+    /// The referenced table.
+    pub references: TableId,
+    /// `COMMENT ON CONSTRAINT`.
+    pub comment: Option<String>,
+}
+
 /// A sharded table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
@@ -45,10 +59,15 @@ pub struct TableDefinition {
     pub schema: String,
     /// Name of the parent.
     pub name: String,
+    /// The table's name in the names of its leaves: that of its creation.
+    pub leaf_name: String,
     /// Columns in order.
     pub columns: Vec<ColumnDefinition>,
     /// Check, primary key and unique constraints.
     pub constraints: Vec<ConstraintDefinition>,
+    /// Made after the tables that they reference.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// `CREATE INDEX …` of every index that belongs to no constraint.
     pub indexes: Vec<String>,
     /// In order; empty for a replicated table.
@@ -137,10 +156,9 @@ impl TableDefinition {
         &'a self,
         on: impl Fn(NodeId) -> bool + 'a,
     ) -> impl Iterator<Item = LeafName> + 'a {
-        (0u16..)
-            .zip(&self.placement)
-            .filter(move |(_, node)| on(**node))
-            .map(|(number, _)| LeafName::new(self.table_id, &self.name, PartitionNumber(number)))
+        (0u16..).zip(&self.placement).filter(move |(_, node)| on(**node)).map(|(number, _)| {
+            LeafName::new(self.table_id, &self.leaf_name, PartitionNumber(number))
+        })
     }
 
     fn partition_clause(&self, partition: PartitionNumber) -> String {
@@ -191,6 +209,7 @@ mod tests {
             table_id: TableId(7),
             schema: "S".into(),
             name: "t".into(),
+            leaf_name: "t".into(),
             columns: vec![
                 ColumnDefinition { not_null: true, ..column("id", "bigint") },
                 ColumnDefinition {
@@ -207,6 +226,7 @@ mod tests {
                 name: "t_pkey".into(),
                 definition: "PRIMARY KEY (id)".into(),
             }],
+            foreign_keys: vec![],
             indexes: vec!["CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")".into()],
             distribution_columns: vec!["id".into()],
             group_id: TableId(7),

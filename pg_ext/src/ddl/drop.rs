@@ -8,6 +8,7 @@ use cluster::sharding::{LeafName, NodeCommand};
 use pgrx::prelude::*;
 
 use super::fences::relation_of;
+use super::meaning::set;
 use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{qualified_name, registry, unregister_table};
@@ -101,7 +102,13 @@ impl DroppedObjects {
 /// The same on a node that is told so.
 pub fn apply(tables: &[TableId], statement: &str) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
+    // The client has had the notices of a cascade from its own node.
+    // SAFETY: a nest level that is left below; an abort leaves it too.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    set("client_min_messages", "warning")?;
     Spi::run(statement)?;
+    // SAFETY: the level of above.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
     tables.iter().try_for_each(|table| unregister_table(*table))
 }
 

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
+use super::deferral::Deferral;
 use super::drop::DroppedObjects;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
@@ -45,6 +46,8 @@ pub enum Finish {
     CreateReplicated(CreatedReplicated),
     /// Other nodes.
     CreateIndex(CreatedIndex),
+    /// Leaves, other nodes.
+    Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
     /// The isolation level may have become REPEATABLE READ.
@@ -64,6 +67,7 @@ impl Finish {
             Finish::CreateTable(created) => created.finish(),
             Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
+            Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
