@@ -1,5 +1,6 @@
 //! A replicated table has the same rows on every node, whoever writes it how.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use regress::{Session, TestCluster};
@@ -156,6 +157,19 @@ fn writers_queue_up(stage: &Stage) -> anyhow::Result<()> {
         })
     })?;
     assert_eq!(stage.rows("counter")?, format!("(1,{})", 6 * WRITES));
+
+    // Who has locked a row on one node holds up writers of the table on another.
+    stage.nodes[1].run("BEGIN; SELECT * FROM counter WHERE id = 1 FOR UPDATE")?;
+    let waits =
+        "SET lock_timeout = '200ms'; SET statement_timeout = '500ms'; UPDATE counter SET n = 0";
+    assert_eq!(stage.nodes[2].failure(waits)?.code().code(), "57014");
+    stage.nodes[2].run("RESET lock_timeout; RESET statement_timeout")?;
+    // Other keys are written meanwhile by who has locked one.
+    stage.nodes[1].run("COMMIT; BEGIN; UPDATE counter SET n = 1 WHERE id = 1")?;
+    stage.nodes[2]
+        .run("INSERT INTO counter VALUES (2, 2); UPDATE counter SET n = n + 1 WHERE id = 2")?;
+    stage.nodes[1].run("UPDATE counter SET n = n + 1 WHERE id IN (1, 2); COMMIT")?;
+    assert_eq!(stage.rows("counter")?, "(1,2) (2,4)");
     Ok(())
 }
 
@@ -226,5 +240,60 @@ fn ddl_is_the_same_everywhere(stage: &Stage) -> anyhow::Result<()> {
         "0"
     );
     stage.agreed("SELECT to_regclass('e') IS NULL")?;
+    Ok(())
+}
+
+/// Rows that a newcomer gets and those written meanwhile make one copy.
+#[test]
+fn a_node_that_joins_under_load_gets_every_row() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let session = cluster.session(1)?;
+    session.run(
+        "CREATE TABLE t (id bigint PRIMARY KEY, n bigint, note text) WITH (replicated);
+         INSERT INTO t SELECT i, 0, repeat('x', 50) FROM generate_series(1, 20000) AS i",
+    )?;
+    let done = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        let writers: Vec<_> = (0..4u16)
+            .map(|at| {
+                let (cluster, done) = (&cluster, &done);
+                scope.spawn(move || {
+                    let session = cluster.session(at % 2 + 1)?;
+                    let mut written = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let own = 100_000 + 2000 * i64::from(at) + written;
+                        session.run(&format!(
+                            "UPDATE t SET n = n + 1 WHERE id = {0}; INSERT INTO t VALUES ({own}, 1)",
+                            written % 50 + 1
+                        ))?;
+                        written += 1;
+                    }
+                    anyhow::Ok(written)
+                })
+            })
+            .collect();
+        let added = cluster.dev(&["add"]);
+        done.store(true, Ordering::Relaxed);
+        let written = writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap_or_else(|_| anyhow::bail!("a writer panicked")));
+        let written = written.collect::<anyhow::Result<Vec<_>>>()?;
+        added?;
+        anyhow::Ok(written.into_iter().sum::<i64>())
+    })?;
+    let copies = (1..=3)
+        .map(|node| {
+            cluster.session(node)?.value(
+                "SELECT md5(string_agg(t::text, ';' ORDER BY id)) || ' ' || count(*) || ' ' || sum(n) FROM t",
+            )
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    let expected = format!(" {} {}", 20000 + written, 2 * written);
+    assert!(copies[0].ends_with(&expected), "{copies:?}, expected{expected}");
+    // And it takes part from now on.
+    let newcomer = cluster.session(3)?;
+    newcomer.run("DELETE FROM t WHERE id > 10")?;
+    assert_eq!(session.integer("SELECT count(*) FROM t")?, 10);
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
 use crate::{gate, snapshot};
 
@@ -73,6 +74,7 @@ pub unsafe fn before_utility(
             }
             NodeTag::T_TruncateStmt => {
                 fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
                 truncate::before(pstmt)
             }
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),

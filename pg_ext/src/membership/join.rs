@@ -22,8 +22,9 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{ActingAs, definition_of, last_table_id, registry};
+use crate::catalog::{ActingAs, definition_of, definition_of_replicated, last_table_id, registry};
 use crate::ddl::lock_ddl;
+use crate::replicated;
 use crate::report::Report;
 use crate::worker;
 
@@ -47,6 +48,7 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     worker::ask(&Request::AddMember { node: record.clone() })?;
 
     lock_ddl()?;
+    replicated::hold_writers()?;
     copy_schema(&record)?;
     propose(MetadataCommand::ActivateNode { node: record.id })?;
     wait_until_active_everywhere(record.id)?;
@@ -166,8 +168,9 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
     newcomer.value(&format!("SELECT shardman.adopt({literal})")).map(drop)
 }
 
-/// Makes every sharded table on the newcomer that it does not have yet, each
-/// as its owner and in a transaction of its own.
+/// Makes every sharded and replicated table on the newcomer that it does not
+/// have yet, each as its owner and in a transaction of its own, and gives it the
+/// rows of the latter.
 fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     // Before the tables that belong to them.
@@ -176,6 +179,15 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
     }
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
     let registry = registry()?;
+    let copies = session.column("SELECT table_id FROM shardman.replicated_table")?;
+    for table in registry.replicated_tables() {
+        let owner = owner_of(table.rel);
+        if !copies.contains(&table.table_id.to_string()) {
+            let definition = definition_of_replicated(table)?;
+            session.apply(&owner, &NodeCommand::CreateTable(definition))?;
+        }
+        replicated::copy_rows(&mut session, &owner, table)?;
+    }
     for table in registry.tables() {
         if present.contains(&table.table_id.to_string()) {
             continue;
