@@ -25,6 +25,7 @@ mod report;
 mod settings;
 mod shared_memory;
 mod snapshot;
+mod upsert;
 mod worker;
 mod wrapper;
 

@@ -10,6 +10,7 @@ use crate::ddl::CarriedStatement;
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
+#[expect(clippy::large_enum_variant, reason = "one value per statement, moved a few times")]
 pub enum NodeCommand {
     /// Take the DDL lock of this node until the transaction ends.
     LockDdl,
