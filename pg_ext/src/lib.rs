@@ -21,6 +21,7 @@ mod node_session;
 mod peers;
 mod recovery;
 mod report;
+mod schema_change;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -69,6 +70,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    schema_change::init();
     gate::init();
     fdw::init();
     fdw::borrow_statistics();
@@ -77,6 +79,7 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::install();
     worker::register();
     recovery::init();
+    schema_change::register();
     deadlock::register();
 }
 

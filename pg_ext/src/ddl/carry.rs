@@ -12,6 +12,7 @@ use super::aside::Aside;
 use super::broadcast::is_broadcasting;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
+use super::row_dependence::needs_every_node;
 use super::step::{Finish, Step};
 use super::target::sharded_target;
 use super::temporary::is_temporary;
@@ -98,6 +99,9 @@ unsafe fn carry(
             settings: current_settings(),
             table: None,
             foreign_leaves: ForeignLeaves::Reach,
+            is_schema_change: tag != "LOCK TABLE",
+            // SAFETY: the caller's.
+            needs_every_node: unsafe { needs_every_node(node) },
             new_constraints: Vec::new(),
         },
         table,

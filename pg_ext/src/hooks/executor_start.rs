@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
-use crate::in_doubt;
+use crate::{in_doubt, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -34,6 +34,8 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
+        // Plain code that raises nothing.
+        schema_change::note_query(statement);
         match PREVIOUS {
             Some(previous) => previous(statement, flags),
             None => raw::standard_executor_start(statement, flags),

@@ -8,9 +8,11 @@
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
 //! - under the DDL lock it receives the sharded tables;
-//! - `ActivateNode`.
+//! - `AdmitNode`, which the log refuses if the schema may have changed since.
 
-use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
+use cluster::metadata::{
+    DdlPosition, DdlRefusal, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal,
+};
 use cluster::sharding::NodeCommand;
 use cluster::{Identity, Mismatch, NodeId, ServerDescription, SystemIdentifier};
 use pgrx::prelude::*;
@@ -25,7 +27,7 @@ use super::{my_identity, my_identity_if_any};
 use crate::catalog::{definition_of, last_table_id, registry};
 use crate::ddl::lock_ddl;
 use crate::report::Report;
-use crate::worker;
+use crate::{schema_change, worker};
 
 /// Brings the server reached by `connstr` in. Returns its id once it is active
 /// in the catalogues of every active node.
@@ -47,8 +49,11 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     worker::ask(&Request::AddMember { node: record.clone() })?;
 
     lock_ddl()?;
-    copy_schema(&record)?;
-    propose(MetadataCommand::ActivateNode { node: record.id })?;
+    let Some((token, schema)) = schema_change::current() else {
+        return Err(refused(&Refusal::Ddl(DdlRefusal::TokenRevoked)));
+    };
+    copy_schema(&record, schema.position)?;
+    propose(MetadataCommand::AdmitNode { node: record.id, token })?;
     wait_until_active_everywhere(record.id)?;
     Ok(record.id)
 }
@@ -168,7 +173,7 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 
 /// Makes every sharded table on the newcomer that it does not have yet, each
 /// as its owner and in a transaction of its own.
-fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
+fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
     let registry = registry()?;
@@ -180,7 +185,8 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
     let last = last_table_id()?;
-    session.apply(&current_user(), &NodeCommand::NoteTableId { last })
+    session.apply(&current_user(), &NodeCommand::NoteTableId { last })?;
+    session.apply(&current_user(), &NodeCommand::NoteDdlPosition { position })
 }
 
 #[allow(unsafe_code)]
