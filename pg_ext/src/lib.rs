@@ -15,6 +15,7 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
 mod node_session;
@@ -49,6 +50,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -78,6 +80,7 @@ pub extern "C-unwind" fn _PG_init() {
     worker::register();
     recovery::init();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

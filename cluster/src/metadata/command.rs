@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::NodeRecord;
+use crate::jobs::{JobAnswer, JobCommand, JobRefusal};
 use crate::{ClusterId, NodeId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
@@ -37,6 +38,8 @@ pub enum MetadataCommand {
         /// Which.
         node: NodeId,
     },
+    /// About jobs.
+    Job(JobCommand),
 }
 
 /// What applying a command answered, the same on every node.
@@ -50,6 +53,8 @@ pub enum Outcome {
         /// The new node's id.
         id: NodeId,
     },
+    /// What a job's command answered.
+    Job(JobAnswer),
     /// Nothing changed, for this reason.
     Refused(Refusal),
 }
@@ -90,4 +95,7 @@ pub enum Refusal {
         /// What was asked for.
         id: NodeId,
     },
+    /// A job's command was refused.
+    #[error(transparent)]
+    Job(JobRefusal),
 }

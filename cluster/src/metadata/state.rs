@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
+use crate::jobs::{JobCommand, Jobs};
 use crate::{ClusterId, NodeId, SystemIdentifier};
 
 /// Everything the log has decided so far. Small: it travels whole in snapshots.
@@ -15,11 +16,18 @@ pub struct Metadata {
     nodes: BTreeMap<NodeId, NodeRecord>,
     /// Ids below this one have been given; a removed node's id stays taken.
     next_node_id: NodeId,
+    #[serde(default)]
+    jobs: Jobs,
 }
 
 impl Default for Metadata {
     fn default() -> Self {
-        Metadata { cluster_id: None, nodes: BTreeMap::new(), next_node_id: NodeId(1) }
+        Metadata {
+            cluster_id: None,
+            nodes: BTreeMap::new(),
+            next_node_id: NodeId(1),
+            jobs: Jobs::default(),
+        }
     }
 }
 
@@ -39,6 +47,11 @@ impl Metadata {
         self.nodes.get(&id)
     }
 
+    /// All jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Applies one committed entry. A refusal leaves the state as it was.
     pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
         let applied = match command {
@@ -51,8 +64,14 @@ impl Metadata {
             }
             MetadataCommand::ActivateNode { node } => self.activate_node(node),
             MetadataCommand::RemoveNode { node } => self.remove_node(node),
+            MetadataCommand::Job(command) => self.apply_job(command),
         };
         applied.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn apply_job(&mut self, command: JobCommand) -> Result<Outcome, Refusal> {
+        let answer = self.jobs.apply(command).map_err(Refusal::Job)?;
+        Ok(answer.map_or(Outcome::Applied, Outcome::Job))
     }
 
     fn create_cluster(

@@ -6,7 +6,7 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
-use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
+use super::{OwnWork, carry, create_index, create_table, drop, fences, receive, tablespace};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
@@ -47,9 +47,18 @@ pub unsafe fn before_utility(
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_IndexStmt => {
-                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+                or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
             NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_CreateTableSpaceStmt => or_carry(
+                tablespace::before_create(statement.cast(), context)?,
+                pstmt,
+                query,
+                context,
+            ),
+            NodeTag::T_DropTableSpaceStmt => {
+                or_carry(tablespace::before_drop(statement.cast(), context)?, pstmt, query, context)
+            }
             NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
                 Ok(Step::Receive(Received::Copy))
             }
