@@ -156,7 +156,11 @@ unsafe fn describe(
     let registry = registry()?;
     let table = registry.table_of(parent).map(|table| table.table_id);
     let table = table.ok_or_else(|| {
-        Report::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "the table is not sharded any more")
+        Report::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "CREATE INDEX CONCURRENTLY is not supported on replicated tables",
+        )
+        .hint("Use CREATE INDEX.")
     })?;
     let name = format!("job_{table}");
     let copy = format!("{LEAF_SCHEMA}.{}", quote_identifier(&name));

@@ -42,7 +42,8 @@ pub unsafe fn before(
     if is_leaf_schema(parent) {
         return Err(leaf_by_hand(parent));
     }
-    if registry()?.table_of(parent).is_none() {
+    let registry = registry()?;
+    if registry.managed_id(parent).is_none() {
         return Ok(Step::Pass);
     }
     if is_concurrent {
@@ -50,7 +51,8 @@ pub unsafe fn before(
         return unsafe { concurrently::create_index(statement, parent, context) };
     }
     lock_ddl()?;
-    let hidden = is_unique.then(|| Hidden::hide(parent)).transpose()?;
+    let hides = is_unique && registry.table_of(parent).is_some();
+    let hidden = hides.then(|| Hidden::hide(parent)).transpose()?;
     let indexes_before = indexes_of(parent)?;
     let rights = SchemaRights::borrow()?;
     let created = CreatedIndex { parent, is_unique, hidden, rights, indexes_before };
@@ -85,7 +87,9 @@ impl CreatedIndex {
 /// The same on a node that is told so.
 pub fn apply(schema: &str, table: &str, is_unique: bool, statement: &str) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
-    let hidden = if is_unique { Some(Hidden::hide(find(schema, table)?)?) } else { None };
+    let rel = find(schema, table)?;
+    let hides = is_unique && registry()?.table_of(rel).is_some();
+    let hidden = hides.then(|| Hidden::hide(rel)).transpose()?;
     let rights = SchemaRights::borrow()?;
     Spi::run(statement)?;
     rights.give_back()?;

@@ -7,7 +7,7 @@
 //! - `AddNode` in the log, which gives the id;
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
-//! - under the DDL lock it receives the sharded tables;
+//! - under the DDL lock it receives the managed roles and the sharded tables;
 //! - `ActivateNode`.
 
 use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
@@ -22,7 +22,7 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{definition_of, last_table_id, registry};
+use crate::catalog::{ActingAs, definition_of, last_table_id, registry};
 use crate::ddl::lock_ddl;
 use crate::report::Report;
 use crate::worker;
@@ -170,6 +170,10 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 /// as its owner and in a transaction of its own.
 fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
+    // Before the tables that belong to them.
+    for statement in managed_roles()? {
+        session.apply(&current_user(), &NodeCommand::Run { statement, settings: Vec::new() })?;
+    }
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
     let registry = registry()?;
     for table in registry.tables() {
@@ -179,8 +183,23 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         let definition = definition_of(table)?;
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
+    // Tables may reference tables that come later.
+    for table in registry.tables() {
+        let foreign_keys = definition_of(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     let last = last_table_id()?;
     session.apply(&current_user(), &NodeCommand::NoteTableId { last })
+}
+
+/// Statements that make the managed roles of this node on another.
+fn managed_roles() -> Result<Vec<String>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let statements = Spi::get_one::<Vec<String>>("SELECT shardman.describe_managed_roles()")?;
+    Ok(statements.unwrap_or_default())
 }
 
 #[allow(unsafe_code)]
