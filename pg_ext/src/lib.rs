@@ -15,6 +15,7 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
 mod node_session;
@@ -56,6 +57,7 @@ extension_sql_file!(
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -88,6 +90,7 @@ pub extern "C-unwind" fn _PG_init() {
     recovery::init();
     schema_change::register();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

@@ -161,7 +161,7 @@ fn admit(address: &Address, system_identifier: SystemIdentifier) -> Result<NodeR
             id
         }
         Outcome::Refused(refusal) => return Err(refused(&refusal)),
-        Outcome::Applied | Outcome::Ddl(_) => return Err(refused(&Refusal::NoCluster)),
+        _ => return Err(refused(&Refusal::NoCluster)),
     };
     let state = NodeState::Joining;
     Ok(NodeRecord { id, name: format!("node{id}"), connstr, system_identifier, state })
