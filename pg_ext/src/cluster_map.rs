@@ -92,6 +92,11 @@ impl ClusterMap for Catalogs {
         Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
+    fn is_replicated(&self, relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.replicated_of(relid).is_some())
+    }
+
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         if let Some(known) = registry.generation(node) {

@@ -136,7 +136,9 @@ unsafe fn carry(
         unsafe {
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
+                    foreign_keys::refuse_reference_from_outside(node)?;
                     replicated::check_alter(node.cast())?;
+                    here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                 }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;

@@ -41,7 +41,7 @@ pub use crate::schema_change::lock_ddl;
 pub use before::before_utility;
 pub use drop::before_drop;
 pub use fences::{is_leaf_schema, leaf_by_hand, relation_of};
-pub use foreign_keys::refuse_moves;
+pub use foreign_keys::{refuse_moves, refuse_reference_from_outside};
 pub use leaves::{attach, create_from_definition};
 pub use own_work::OwnWork;
 pub use step::{Finish, Received, Step};

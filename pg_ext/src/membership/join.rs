@@ -201,6 +201,13 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
     // Tables may reference tables that come later.
+    for table in registry.replicated_tables() {
+        let foreign_keys = definition_of_replicated(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     for table in registry.tables() {
         let foreign_keys = definition_of(table)?.foreign_keys;
         if !foreign_keys.is_empty() {
