@@ -140,6 +140,13 @@ pub trait ClusterMap: Sync {
         format!("sc_{node}_{xid}_{n}")
     }
 
+    /// Whether a transaction that is being rolled back may roll its prepared
+    /// parts back too. If not, somebody else finishes them. Called in ABORT:
+    /// must not raise.
+    fn may_roll_back_prepared(&self) -> bool {
+        true
+    }
+
     /// Takes note of a transaction's end. Called in COMMIT and ABORT: must not
     /// raise.
     fn note_end(&self, _how: Ended) {}
