@@ -23,6 +23,7 @@ mod peers;
 mod recovery;
 mod replicated;
 mod report;
+mod schema_change;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -77,6 +78,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    schema_change::init();
     gate::init();
     fdw::init();
     fdw::borrow_statistics();
@@ -86,6 +88,7 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::install();
     worker::register();
     recovery::init();
+    schema_change::register();
     deadlock::register();
     jobs::register();
 }

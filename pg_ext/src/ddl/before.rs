@@ -13,8 +13,9 @@ use super::{
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
-use crate::{gate, snapshot};
+use crate::{gate, schema_change, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -25,7 +26,6 @@ pub unsafe fn before_utility(
     query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
-    use pg_sys::NodeTag;
     // SAFETY: reads backend state.
     let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
     // In an aborted block only ROLLBACK and the like get here, and catalogues
@@ -45,6 +45,22 @@ pub unsafe fn before_utility(
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
+    // SAFETY: the caller's.
+    let step = unsafe { step_for(pstmt, query, context) }?;
+    if matches!(step, Step::Pass | Step::Receive(_)) {
+        // SAFETY: the caller's.
+        unsafe { schema_change::note_utility((*pstmt).utilityStmt, context) };
+    }
+    Ok(step)
+}
+
+/// SAFETY: as for `before_utility`.
+unsafe fn step_for(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    use pg_sys::NodeTag;
     // SAFETY: the caller's; each arm casts to the struct that the tag names.
     unsafe {
         let statement = (*pstmt).utilityStmt;
@@ -91,6 +107,7 @@ pub unsafe fn before_utility(
             }
             NodeTag::T_TruncateStmt => {
                 fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
                 truncate::before(pstmt)
             }
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),

@@ -31,20 +31,37 @@ thread_local! {
 
 /// Sends a request and waits for the answer. Answers to cancel.
 pub fn ask(request: &Request) -> Result<Response, Report> {
+    Ok(try_ask(request)??)
+}
+
+/// The same; the inner error is the metadata log's own answer.
+pub fn try_ask(request: &Request) -> Result<Result<Response, RaftError>, Report> {
     let bytes = encode_request(request)?;
     let kept = LINE.with_borrow_mut(Option::take);
     if let Some(mut line) = kept
         && let Ok(answer) = line.call(&bytes)
     {
         LINE.set(Some(line));
-        return Ok(answer?);
+        return Ok(answer);
     }
     // No line, or one whose worker was started anew: nothing was answered on
     // it. A request that changes the log is guarded by the state machine.
     let mut line = Line::open().map_err(unreachable_worker)?;
     let answer = line.call(&bytes).map_err(unreachable_worker)?;
     LINE.set(Some(line));
-    Ok(answer?)
+    Ok(answer)
+}
+
+/// Sends a request whose answer nobody waits for; it may get lost. Raises
+/// nothing: transaction callbacks call it.
+pub fn tell(request: &Request) {
+    let Ok(bytes) = encode_request(request) else { return };
+    let kept = LINE.try_with(|line| line.try_borrow_mut().ok()?.take()).ok().flatten();
+    let sent = kept.is_some_and(|mut line| line.stream.write_all(&bytes).is_ok());
+    if !sent && let Ok(mut line) = Line::open() {
+        line.stream.write_all(&bytes).ok();
+    }
+    // The line goes with its answer.
 }
 
 impl Line {
