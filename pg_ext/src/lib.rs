@@ -17,6 +17,7 @@ mod hooks;
 mod in_doubt;
 mod lists;
 mod membership;
+mod moving;
 mod node_session;
 mod peers;
 mod recovery;
@@ -49,6 +50,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]

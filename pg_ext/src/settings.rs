@@ -10,6 +10,8 @@ static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
+static MOVE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
+static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -37,6 +39,16 @@ pub fn enable_router() -> bool {
 /// Whether REPEATABLE READ takes a snapshot of the whole cluster.
 pub fn global_snapshot() -> bool {
     GLOBAL_SNAPSHOT.get()
+}
+
+/// How long the switch of a move waits for each lock, in milliseconds.
+pub fn move_lock_timeout() -> u32 {
+    MOVE_LOCK_TIMEOUT.get().unsigned_abs()
+}
+
+/// Bytes that the copy of a move writes in a second; 0 for as many as it can.
+pub fn move_rate() -> u64 {
+    u64::from(MOVE_RATE.get().unsigned_abs()) * 1024
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -87,6 +99,26 @@ pub fn define() {
         i32::MAX,
         GucContext::Userset,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_lock_timeout",
+        c"Sets how long the switch of a move waits for each of its locks.",
+        c"Statements that come meanwhile wait as long. Then they go on, and the switch is tried again.",
+        &MOVE_LOCK_TIMEOUT,
+        10,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_rate",
+        c"Sets how much the copy of a move may write in a second.",
+        c"0 for as much as it can.",
+        &MOVE_RATE,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
     );
     GucRegistry::define_int_guc(
         c"shardman.num_parts",

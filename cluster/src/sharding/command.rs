@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::TableDefinition;
 use crate::TableId;
 use crate::ddl::CarriedStatement;
+use crate::rebalance::MoveCommand;
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -47,6 +48,8 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// Part of moving a partition.
+    Move(MoveCommand),
 }
 
 #[cfg(test)]

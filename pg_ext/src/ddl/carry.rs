@@ -17,6 +17,7 @@ use super::target::sharded_target;
 use super::temporary::is_temporary;
 use super::{OwnWork, alter_table, lock_ddl};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
+use crate::moving::tables_not_while_moving;
 use crate::node_session::is_node_session;
 use crate::peers;
 use crate::report::Report;
@@ -107,6 +108,9 @@ unsafe fn carry(
         password: unsafe { password_of(node, pstmt) },
     };
     if let Some(rel) = table {
+        if tag == "ALTER TABLE" {
+            tables_not_while_moving(&[rel])?;
+        }
         let registry = registry()?;
         here.carried.table = registry.table_of(rel).map(|table| table.table_id);
         // SAFETY: the tags name the structs.

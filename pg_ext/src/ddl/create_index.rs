@@ -13,6 +13,7 @@ use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{ActingAs, registry};
 use crate::lists::text;
+use crate::moving::tables_not_while_moving;
 use crate::peers;
 use crate::report::Report;
 
@@ -43,6 +44,7 @@ pub unsafe fn before(statement: *mut pg_sys::IndexStmt) -> Result<Step, Report> 
         return Ok(Step::Pass);
     }
     lock_ddl()?;
+    tables_not_while_moving(&[parent])?;
     let hidden = is_unique.then(|| Hidden::hide(parent)).transpose()?;
     let indexes_before = indexes_of(parent)?;
     let rights = SchemaRights::borrow()?;

@@ -34,6 +34,7 @@ mod unique_keys;
 pub use before::before_utility;
 pub use drop::before_drop;
 pub use fences::{is_leaf_schema, leaf_by_hand};
+pub use flip::Flip;
 pub use leaves::{attach, create_from_definition};
 pub use lock::lock_ddl;
 pub use own_work::OwnWork;

@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use super::lock::lock_ddl_here;
 use super::{OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop};
 use crate::catalog::note_table_id;
+use crate::moving;
 use crate::report::Report;
 
 /// Carries out one command.
@@ -33,6 +34,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
+        NodeCommand::Move(command) => moving::apply(&command),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
     };
     // SAFETY: the one pushed above.

@@ -6,6 +6,7 @@ use std::ffi::c_int;
 use pgrx::prelude::*;
 
 use crate::in_doubt;
+use crate::moving::check_snapshot;
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -33,6 +34,11 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
     unsafe {
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
+        }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
+            && pg_sys::XactIsoLevel as u32 >= pg_sys::XACT_REPEATABLE_READ
+        {
+            fdw::callback(|| Ok(check_snapshot(statement)?));
         }
         match PREVIOUS {
             Some(previous) => previous(statement, flags),
