@@ -12,7 +12,7 @@ CREATE TABLE shardman.node (
     name              text NOT NULL UNIQUE,
     connstr           text NOT NULL,
     system_identifier bigint NOT NULL,
-    state             text NOT NULL CHECK (state IN ('joining', 'active'))
+    state             text NOT NULL CHECK (state IN ('joining', 'active', 'down'))
 );
 COMMENT ON TABLE shardman.node IS 'members, as the applied metadata log has them';
 
@@ -54,8 +54,15 @@ COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partitio
 COMMENT ON COLUMN shardman.placement.version IS 'one more with each move';
 COMMENT ON COLUMN shardman.placement.moved_by IS 'this node''s part of the last move: a snapshot that does not see it cannot be used for the partition';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement TO PUBLIC;
+CREATE TABLE shardman.replicated_table (
+    table_id bigint PRIMARY KEY,
+    rel      oid NOT NULL UNIQUE
+);
+COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
+COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
+
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -21,6 +21,7 @@ mod moving;
 mod node_session;
 mod peers;
 mod recovery;
+mod replicated;
 mod report;
 mod settings;
 mod shared_memory;
@@ -51,6 +52,11 @@ extension_sql_file!(
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
 extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["views"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/replicated.sql",
+    name = "replicated",
+    requires = ["views"]
+);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -76,6 +82,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
+    replicated::init();
     hooks::install();
     worker::register();
     recovery::init();

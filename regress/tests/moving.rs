@@ -14,8 +14,13 @@ const RETRYABLE: [&str; 3] = ["40001", "40P01", "55P03"];
 const TABLES: &str = r#"
     CREATE TABLE "Order's" (id bigint PRIMARY KEY, client int NOT NULL, value text, twice bigint GENERATED ALWAYS AS (id * 2) STORED,
         CHECK (client >= 0), UNIQUE (id, value)) WITH (distributed_by = 'id', num_parts = 4);
-    CREATE TABLE line (id bigint, n int, value text) WITH (distributed_by = 'id', colocate_with = '"Order''s"');
+    CREATE TABLE line (id bigint, n int, value text, noted int) WITH (distributed_by = 'id', colocate_with = '"Order''s"');
     CREATE TABLE empty (id bigint, "A b" json) WITH (distributed_by = 'id', colocate_with = '"Order''s"');
+    ALTER TABLE line ADD CONSTRAINT of_order FOREIGN KEY (id) REFERENCES "Order's" ON DELETE CASCADE;
+    SET shardman.broadcast_ddl = on;
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.noted := coalesce(NEW.noted, 0) + 1; RETURN NEW; END';
+    RESET shardman.broadcast_ddl;
+    CREATE TRIGGER note BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION note();
     CREATE INDEX ON "Order's" (client);
     CREATE INDEX ON line (id, n)
 "#;
@@ -81,14 +86,14 @@ impl<'a> Client<'a> {
             }
             (1, Some(former)) => {
                 self.insist(&format!(
-                    r#"BEGIN; DELETE FROM "Order's" WHERE id = {former}; DELETE FROM line WHERE id = {former}; COMMIT"#
+                    r#"BEGIN; DELETE FROM "Order's" WHERE id = {former}; COMMIT"#
                 ))?;
                 self.rows.remove(&former);
             }
             _ => {
                 self.insist(&format!(
                     r#"BEGIN; INSERT INTO "Order's" VALUES ({id}, {client}, '{quoted}');
-                       INSERT INTO line SELECT {id}, n, '{quoted}' FROM generate_series(1, 2) AS n; COMMIT"#
+                       INSERT INTO line (id, n, value) SELECT {id}, n, '{quoted}' FROM generate_series(1, 2) AS n; COMMIT"#
                 ))?;
                 self.rows.insert(id, value);
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TableDefinition;
+use super::{ForeignKeyDefinition, TableDefinition};
 use crate::TableId;
 use crate::ddl::CarriedStatement;
 use crate::rebalance::MoveCommand;
@@ -38,6 +38,27 @@ pub enum NodeCommand {
         tables: Vec<TableId>,
         /// Complete and qualified.
         statement: String,
+    },
+    /// Add foreign keys to a sharded table that has its leaves.
+    AddForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// Those that it has already are left alone.
+        foreign_keys: Vec<ForeignKeyDefinition>,
+    },
+    /// Drop foreign keys of a sharded table.
+    DropForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// The constraints.
+        names: Vec<String>,
+    },
+    /// Run `SET CONSTRAINTS` for leaves.
+    SetConstraints {
+        /// Names of constraints; `None` for ALL.
+        names: Option<Vec<String>>,
+        /// DEFERRED or IMMEDIATE.
+        is_deferred: bool,
     },
     /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),

@@ -6,7 +6,10 @@ use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
-use super::{OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop};
+use super::{
+    OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
+    foreign_keys,
+};
 use crate::catalog::note_table_id;
 use crate::moving;
 use crate::report::Report;
@@ -16,8 +19,8 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
     // SAFETY: a snapshot for the queries that follow; popped at the end, or by
     // the transaction's abort.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    // A broadcast holds nothing up; DDL inside of it sees to itself.
-    if !matches!(command, NodeCommand::Run { .. }) {
+    // A broadcast holds nothing up; DDL inside of it sees to itself. SET CONSTRAINTS is no DDL.
+    if !matches!(command, NodeCommand::Run { .. } | NodeCommand::SetConstraints { .. }) {
         lock_ddl_here()?;
     }
     let done = match command {
@@ -31,6 +34,13 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         }
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
+        }
+        NodeCommand::AddForeignKeys { table, foreign_keys } => {
+            foreign_keys::add_defined(table, &foreign_keys)
+        }
+        NodeCommand::DropForeignKeys { table, names } => foreign_keys::drop_named(table, &names),
+        NodeCommand::SetConstraints { names, is_deferred } => {
+            deferral::apply(names.as_deref(), is_deferred)
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),

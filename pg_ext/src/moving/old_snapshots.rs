@@ -1,17 +1,20 @@
 //! A snapshot that was taken before a partition moved.
 //!
 //! Of the partition it sees nothing: on the source the table is gone, on the
-//! destination the rows were written after it was taken. So whoever uses a table
-//! of the group under REPEATABLE READ or above with a snapshot that does not see
-//! the move is told to run the transaction again.
+//! destination the rows were written after it was taken. Under READ COMMITTED, too,
+//! a snapshot may be older than the locks that its statement has waited for
+//! (EXECUTE, statements of stable functions). So a statement that uses a table of
+//! the group with a snapshot that does not see the move gets a new one, if it may,
+//! or is told to run the transaction again.
 #![allow(unsafe_code)]
 
 use cluster::TableId;
 use cluster::sharding::LeafName;
 use pgrx::prelude::*;
 
-use crate::catalog::{Registry, registry};
+use crate::catalog::{Registry, loaded_registry, registry};
 use crate::ddl::is_leaf_schema;
+use crate::in_doubt::renew_snapshot;
 use crate::lists::{elements, text};
 use crate::report::Report;
 use crate::snapshot;
@@ -22,7 +25,9 @@ use crate::snapshot;
 /// # Safety
 /// `statement` is about to be started.
 pub unsafe fn check_snapshot(statement: *mut pg_sys::QueryDesc) -> Result<(), Report> {
-    if snapshot::isolation() < pg_sys::XACT_REPEATABLE_READ || !crate::in_cluster_database() {
+    if loaded_registry().is_some_and(|registry| registry.moved().is_empty())
+        || !crate::in_cluster_database()
+    {
         return Ok(());
     }
     // SAFETY: the caller's; a valid plan's range table holds RangeTblEntry nodes.
@@ -40,7 +45,11 @@ pub unsafe fn check_snapshot(statement: *mut pg_sys::QueryDesc) -> Result<(), Re
             let Some(group) = group_of(&registry, (*entry).relid) else { continue };
             let mut moves = registry.moved().iter().filter(|(moved, _)| *moved == group);
             if moves.any(|(_, by)| !sees(snapshot, *by)) {
-                return Err(too_old((*entry).relid));
+                let is_fixed = snapshot::isolation() >= pg_sys::XACT_REPEATABLE_READ;
+                if is_fixed || !renew_snapshot(statement) {
+                    return Err(too_old((*entry).relid));
+                }
+                return Ok(());
             }
         }
     }

@@ -16,7 +16,7 @@ use super::destination::{IS_IT, key};
 use super::leaves::{Leaf, find, leaves, owner_of, role_name};
 use super::row_triggers::RowTriggers;
 use crate::catalog::{ActingAs, move_partition, registry};
-use crate::ddl::{Flip, OwnWork};
+use crate::ddl::{Flip, OwnWork, enforce_from_now_on};
 use crate::membership::my_identity;
 use crate::report::Report;
 
@@ -99,13 +99,16 @@ fn lock(relocation: &Relocation, timeout_ms: u32) -> Result<(), Report> {
 }
 
 fn switch(relocation: &Relocation, me: NodeId) -> Result<(), Report> {
-    for leaf in leaves(relocation)? {
-        if me == relocation.source {
-            give_away(&leaf)?;
-        } else if me == relocation.destination {
-            take_over(&leaf)?;
-        } else {
-            // Plans that were made of where it was.
+    let leaves = leaves(relocation)?;
+    if me == relocation.source {
+        give_away(&leaves)?;
+    } else if me == relocation.destination {
+        leaves.iter().try_for_each(take_over)?;
+        let partition = relocation.partition.0;
+        leaves.iter().try_for_each(|leaf| enforce_from_now_on(leaf.parent, partition))?;
+    } else {
+        // Plans that were made of where it was.
+        for leaf in leaves {
             // SAFETY: the relation exists.
             unsafe { pg_sys::CacheInvalidateRelcacheByRelid(leaf.oid) };
         }
@@ -114,12 +117,18 @@ fn switch(relocation: &Relocation, me: NodeId) -> Result<(), Report> {
     forget(relocation)
 }
 
-/// The table goes, a foreign table takes its place. All its rows are elsewhere,
-/// as of now.
-fn give_away(leaf: &Leaf) -> Result<(), Report> {
-    let (parent, bound) = (leaf.parent_name(), bound_of(leaf)?);
+/// The tables go, together, since they may have foreign keys to each other, and
+/// foreign tables take their places. All their rows are elsewhere, as of now.
+fn give_away(leaves: &[Leaf]) -> Result<(), Report> {
+    let bounds = leaves.iter().map(bound_of).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<_> = leaves.iter().map(|leaf| leaf.within(LEAF_SCHEMA)).collect();
+    Spi::run(&format!("DROP TABLE {}", names.join(", ")))?;
+    leaves.iter().zip(bounds).try_for_each(|(leaf, bound)| stand_in(leaf, &bound))
+}
+
+fn stand_in(leaf: &Leaf, bound: &str) -> Result<(), Report> {
+    let parent = leaf.parent_name();
     let owner = role_name(owner_of(leaf.parent)?);
-    Spi::run(&format!("DROP TABLE {}", leaf.within(LEAF_SCHEMA)))?;
     let triggers = RowTriggers::hide(leaf.parent)?;
     let flip = Flip::over(leaf.parent)?;
     let foreign = leaf.within(REMOTE_SCHEMA);
@@ -149,7 +158,9 @@ fn take_over(leaf: &Leaf) -> Result<(), Report> {
     Spi::run(&format!("DROP FOREIGN TABLE {}", leaf.within(REMOTE_SCHEMA)))?;
     Spi::run(&format!("ALTER TABLE {copy} SET SCHEMA {LEAF_SCHEMA}"))?;
     claim_bound(&table, oid, &condition)?;
+    let flip = Flip::over_foreign_keys(leaf.parent)?;
     Spi::run(&format!("ALTER TABLE {parent} ATTACH PARTITION {table} {bound}"))?;
+    flip.back()?;
     Ok(Spi::run(&format!("ALTER TABLE {table} DROP CONSTRAINT {BOUND}"))?)
 }
 
