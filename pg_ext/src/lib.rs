@@ -15,6 +15,7 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
 mod moving;
@@ -23,6 +24,7 @@ mod peers;
 mod recovery;
 mod replicated;
 mod report;
+mod schema_change;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -51,12 +53,13 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
-extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["views"]);
+extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["jobs"]);
 extension_sql_file!(
     "../../catalog_sql/schema/replicated.sql",
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -77,6 +80,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    schema_change::init();
     gate::init();
     fdw::init();
     fdw::borrow_statistics();
@@ -86,7 +90,9 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::install();
     worker::register();
     recovery::init();
+    schema_change::register();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

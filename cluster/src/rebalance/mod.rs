@@ -12,7 +12,7 @@ mod work;
 pub use change::{Change, Malformed, Relation, Tuple, Value, decode};
 pub use changes_as_sql::{ChangesAsSql, Statement};
 pub use copied::CopiedSnapshot;
-pub use plan::{Balance, Group, PlannedMove, plan};
+pub use plan::{Balance, Group, PlannedMove, choose_next, plan};
 pub use relocation::{Lsn, Relocation};
 pub use step::{Observed, ObservedDestination, ObservedSource, Step, next_step};
 pub use work::{CaughtUp, Index, LeafDescription, MoveCommand, MoveWork, SourceDescription};

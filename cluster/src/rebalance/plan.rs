@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{NodeId, PartitionNumber, TableId};
 
 /// What is to be alike.
@@ -23,7 +25,7 @@ pub struct Group {
 }
 
 /// One move of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedMove {
     /// The group.
     pub group: TableId,
@@ -49,6 +51,28 @@ pub fn plan(groups: &[Group], stay: &[NodeId], balance: Balance) -> Vec<PlannedM
         Balance::Count => by_count(groups, stay),
         Balance::Size => by_size(groups, stay),
     }
+}
+
+/// Which of the moves that wait to begin beside those that run: no node copies to
+/// or from another twice at a time, and no more than `most` go on. The order of the
+/// plan is kept as far as that goes.
+pub fn choose_next(
+    waiting: &[PlannedMove],
+    running: &[PlannedMove],
+    most: usize,
+) -> Vec<PlannedMove> {
+    let mut busy: Vec<(NodeId, NodeId)> =
+        running.iter().map(|one| (one.source, one.destination)).collect();
+    let mut chosen = Vec::new();
+    for one in waiting {
+        let is_apart =
+            busy.iter().all(|(source, destination)| (*source, *destination) != (one.source, one.destination));
+        if busy.len() < most && is_apart {
+            busy.push((one.source, one.destination));
+            chosen.push(*one);
+        }
+    }
+    chosen
 }
 
 fn by_count(groups: &[Group], stay: &[NodeId]) -> Vec<PlannedMove> {
@@ -179,6 +203,21 @@ mod tests {
         assert_eq!(moves.len(), 6);
         assert!(moves.iter().all(|one| one.destination == NodeId(4)));
         assert!(counts(&groups, &moves, 0).values().all(|count| *count == 6));
+    }
+
+    #[test]
+    fn moves_between_different_pairs_go_on_at_once() {
+        let one = |partition, source, destination| PlannedMove {
+            group: TableId(1),
+            partition: PartitionNumber(partition),
+            source: NodeId(source),
+            destination: NodeId(destination),
+            bytes: 0,
+        };
+        let waiting = [one(1, 1, 4), one(2, 1, 4), one(3, 2, 4), one(4, 3, 4)];
+        assert_eq!(choose_next(&waiting, &[], 2), [one(1, 1, 4), one(3, 2, 4)]);
+        assert_eq!(choose_next(&waiting, &[one(0, 2, 4)], 8), [one(1, 1, 4), one(4, 3, 4)]);
+        assert_eq!(choose_next(&waiting, &[one(0, 2, 4)], 1), []);
     }
 
     #[test]

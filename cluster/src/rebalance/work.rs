@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Lsn, Relocation};
-use crate::NodeId;
+use crate::metadata::DdlTail;
 
 /// Part of a distributed transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +11,12 @@ use crate::NodeId;
 pub enum MoveCommand {
     /// Every node: note the move, unless the partition is on the move or not on
     /// its source.
-    Register(Relocation),
+    Register {
+        /// The move.
+        relocation: Relocation,
+        /// The schema change that the node must have applied before.
+        after: Option<DdlTail>,
+    },
     /// Every node: forget it.
     Forget(Relocation),
     /// Source and destination: keep others away from the tables.
@@ -123,22 +128,4 @@ pub struct CaughtUp {
     pub behind: u64,
     /// Changes applied this time.
     pub changes: u64,
-}
-
-impl MoveCommand {
-    /// The move.
-    pub fn relocation(&self) -> &Relocation {
-        match self {
-            MoveCommand::Register(relocation)
-            | MoveCommand::Forget(relocation)
-            | MoveCommand::Switch(relocation)
-            | MoveCommand::Lock { relocation, .. } => relocation,
-        }
-    }
-
-    /// Whether a node's tables change.
-    pub fn touches(&self, node: NodeId) -> bool {
-        let relocation = self.relocation();
-        node == relocation.source || node == relocation.destination
-    }
 }

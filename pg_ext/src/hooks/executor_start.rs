@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use pgrx::prelude::*;
 
 use crate::moving::check_snapshot;
-use crate::{in_doubt, replicated};
+use crate::{in_doubt, replicated, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -43,6 +43,8 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && replicated::concerns(statement) {
             fdw::callback(|| Ok(replicated::before_statement(statement)?));
         }
+        // Plain code that raises nothing.
+        schema_change::note_query(statement);
         match PREVIOUS {
             Some(previous) => previous(statement, flags),
             None => raw::standard_executor_start(statement, flags),

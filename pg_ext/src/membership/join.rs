@@ -7,10 +7,12 @@
 //! - `AddNode` in the log, which gives the id;
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
-//! - under the DDL lock it receives the managed roles and the sharded tables;
-//! - `ActivateNode`.
+//! - under the DDL lock it receives the managed roles, the sharded and the replicated tables;
+//! - `AdmitNode`, which the log refuses if the schema may have changed since.
 
-use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
+use cluster::metadata::{
+    DdlPosition, DdlRefusal, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal,
+};
 use cluster::sharding::NodeCommand;
 use cluster::{Identity, Mismatch, NodeId, ServerDescription, SystemIdentifier};
 use pgrx::prelude::*;
@@ -26,7 +28,7 @@ use crate::catalog::{ActingAs, definition_of, definition_of_replicated, last_tab
 use crate::ddl::lock_ddl;
 use crate::replicated;
 use crate::report::Report;
-use crate::worker;
+use crate::{schema_change, worker};
 
 /// Brings the server reached by `connstr` in. Returns its id once it is active
 /// in the catalogues of every active node.
@@ -48,9 +50,12 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     worker::ask(&Request::AddMember { node: record.clone() })?;
 
     lock_ddl()?;
+    let Some((token, schema)) = schema_change::current() else {
+        return Err(refused(&Refusal::Ddl(DdlRefusal::TokenRevoked)));
+    };
     replicated::hold_writers()?;
-    copy_schema(&record)?;
-    propose(MetadataCommand::ActivateNode { node: record.id })?;
+    copy_schema(&record, schema.position)?;
+    propose(MetadataCommand::AdmitNode { node: record.id, token })?;
     wait_until_active_everywhere(record.id)?;
     Ok(record.id)
 }
@@ -156,7 +161,7 @@ fn admit(address: &Address, system_identifier: SystemIdentifier) -> Result<NodeR
             id
         }
         Outcome::Refused(refusal) => return Err(refused(&refusal)),
-        Outcome::Applied | Outcome::Ddl(_) => return Err(refused(&Refusal::NoCluster)),
+        _ => return Err(refused(&Refusal::NoCluster)),
     };
     let state = NodeState::Joining;
     Ok(NodeRecord { id, name: format!("node{id}"), connstr, system_identifier, state })
@@ -171,7 +176,7 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 /// Makes every sharded and replicated table on the newcomer that it does not
 /// have yet, each as its owner and in a transaction of its own, and gives it the
 /// rows of the latter.
-fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
+fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     // Before the tables that belong to them.
     for statement in managed_roles()? {
@@ -196,6 +201,13 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
     // Tables may reference tables that come later.
+    for table in registry.replicated_tables() {
+        let foreign_keys = definition_of_replicated(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     for table in registry.tables() {
         let foreign_keys = definition_of(table)?.foreign_keys;
         if !foreign_keys.is_empty() {
@@ -204,7 +216,8 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         }
     }
     let last = last_table_id()?;
-    session.apply(&current_user(), &NodeCommand::NoteTableId { last })
+    session.apply(&current_user(), &NodeCommand::NoteTableId { last })?;
+    session.apply(&current_user(), &NodeCommand::NoteDdlPosition { position })
 }
 
 /// Statements that make the managed roles of this node on another.

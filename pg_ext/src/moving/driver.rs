@@ -3,7 +3,6 @@
 //! find out again.
 #![allow(unsafe_code)]
 
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use cluster::NodeId;
@@ -20,10 +19,11 @@ use super::source::{self, sleep};
 use super::switch;
 use crate::catalog::{forget_registry, registry};
 use crate::ddl::lock_ddl;
+use crate::jobs::in_transaction;
 use crate::membership::{Dialog, my_identity};
 use crate::peers;
 use crate::report::Report;
-use crate::settings;
+use crate::{schema_change, settings};
 
 /// The switch is tried when no more WAL than this is unread.
 const FEW_BYTES: u64 = 256 * 1024;
@@ -44,7 +44,7 @@ pub struct Driver {
 impl Driver {
     /// Reaches the two nodes.
     pub fn begin(relocation: Relocation) -> Result<Driver, Report> {
-        let (me, source, destination) = transaction(|| {
+        let (me, source, destination) = in_transaction(|| {
             forget_registry();
             let registry = registry()?;
             let member = |id: NodeId| {
@@ -59,7 +59,7 @@ impl Driver {
             Ok((me, member(relocation.source)?, member(relocation.destination)?))
         })?;
         let open = |member| -> Result<Dialog, Report> {
-            let mut dialog = transaction(|| Dialog::open_member_session(&member))?;
+            let mut dialog = in_transaction(|| Dialog::open_member_session(&member))?;
             // Ends what a driver that is gone has begun.
             dialog.rows(
                 "SET client_connection_check_interval = '1s'; SET shardman.global_snapshot = off",
@@ -70,15 +70,13 @@ impl Driver {
     }
 
     /// Takes steps until the partition is there and nothing is left of the move.
-    /// `go_on` is asked before each; an error of it, too, ends the attempt. What was
-    /// done stays, and is found by the next attempt.
-    pub fn run(&mut self, go_on: &mut dyn FnMut(&str) -> Result<(), Report>) -> Result<(), Report> {
+    /// What was done before an error stays, and is found by the next attempt.
+    pub fn run(&mut self) -> Result<(), Report> {
         let mut last = None;
         loop {
             let observed = self.observe()?;
             let step = next_step(&observed);
             let phase = phase_of(step);
-            go_on(phase)?;
             if last != Some(step) && observed.is_registered && step != Step::Register {
                 self.at_destination(&MoveWork::Note {
                     relocation: self.relocation,
@@ -87,7 +85,7 @@ impl Driver {
             }
             last = Some(step);
             match step {
-                Step::Register => self.everywhere(MoveCommand::Register(self.relocation))?,
+                Step::Register => self.register()?,
                 Step::Publish => self.at_source(&MoveWork::Publish(self.relocation))?,
                 Step::MakeSlot => self.at_source(&MoveWork::MakeSlot(self.relocation))?,
                 Step::MakeLeaves => {
@@ -100,7 +98,7 @@ impl Driver {
                     let (relocation, description) = (self.relocation, self.describe()?);
                     self.at_destination(&MoveWork::MakeIndexes { relocation, description })?;
                 }
-                Step::CatchUp => self.catch_up_and_switch(go_on)?,
+                Step::CatchUp => self.catch_up_and_switch()?,
                 Step::CleanUp => self.clean_up()?,
                 Step::Finish => return Ok(()),
             }
@@ -113,9 +111,13 @@ impl Driver {
         self.everywhere(MoveCommand::Forget(self.relocation))
     }
 
+    fn register(&self) -> Result<(), Report> {
+        self.everywhere(MoveCommand::Register { relocation: self.relocation, after: None })
+    }
+
     fn observe(&mut self) -> Result<Observed, Report> {
         let relocation = self.relocation;
-        let (is_there, is_registered) = transaction(|| {
+        let (is_there, is_registered) = in_transaction(|| {
             forget_registry();
             let registry = registry()?;
             let placement = registry.placement(relocation.group).unwrap_or_default();
@@ -161,12 +163,20 @@ impl Driver {
         self.at_destination(&MoveWork::CleanUp(self.relocation))
     }
 
-    /// One distributed transaction over all nodes.
+    /// One distributed transaction over all nodes, which have the same schema.
     fn everywhere(&self, command: MoveCommand) -> Result<(), Report> {
-        transaction(|| {
+        in_transaction(|| {
             lock_ddl()?;
+            // The transaction has the right to change the schema, and so a tail.
+            let after = schema_change::current().map(|(_, after)| after);
+            let command = match (command, after) {
+                (MoveCommand::Register { relocation, .. }, after) => {
+                    MoveCommand::Register { relocation, after }
+                }
+                (other, _) => other,
+            };
             switch::apply(&command)?;
-            peers::tell_all(&NodeCommand::Move(command.clone()))
+            peers::tell_all(&NodeCommand::Move(command))
         })
     }
 
@@ -183,13 +193,9 @@ impl Driver {
         answer(&mut self.destination, &MoveWork::CatchUp(self.relocation))
     }
 
-    fn catch_up_and_switch(
-        &mut self,
-        go_on: &mut dyn FnMut(&str) -> Result<(), Report>,
-    ) -> Result<(), Report> {
+    fn catch_up_and_switch(&mut self) -> Result<(), Report> {
         loop {
             loop {
-                go_on("catching up")?;
                 let round = self.catch_up()?;
                 if round.behind <= FEW_BYTES {
                     break;
@@ -198,7 +204,6 @@ impl Driver {
                     sleep(PAUSE_MS);
                 }
             }
-            go_on("switching")?;
             match self.switch() {
                 Ok(()) => return Ok(()),
                 Err(report) if is_passing(&report) => {
@@ -214,7 +219,7 @@ impl Driver {
     fn switch(&mut self) -> Result<(), Report> {
         let (relocation, me) = (self.relocation, self.me);
         let Driver { destination, .. } = self;
-        transaction(|| {
+        in_transaction(|| {
             lock_ddl()?;
             let lock = MoveCommand::Lock { relocation, timeout_ms: settings::move_lock_timeout() };
             let both = [relocation.source, relocation.destination];
@@ -255,7 +260,7 @@ fn flush(relocation: Relocation, me: NodeId) -> Result<Lsn, Report> {
 }
 
 /// What may be over in a moment.
-pub fn is_passing(report: &Report) -> bool {
+fn is_passing(report: &Report) -> bool {
     use PgSqlErrorCode::*;
     matches!(
         report.code,
@@ -300,35 +305,4 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Report> {
             .detail(error.to_string())
             .hint("All nodes must run the same version of shardman.")
     })
-}
-
-/// Runs work in a transaction of its own, in a process that is in none. An error
-/// rolls it back and is returned, also one that was raised.
-pub fn transaction<R>(work: impl FnOnce() -> Result<R, Report>) -> Result<R, Report> {
-    PgTryBuilder::new(AssertUnwindSafe(|| {
-        // SAFETY: the order in which a background worker does it.
-        unsafe {
-            pg_sys::SetCurrentStatementStartTimestamp();
-            pg_sys::StartTransactionCommand();
-            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        }
-        let outcome = work();
-        // SAFETY: as above.
-        unsafe {
-            match &outcome {
-                Ok(_) => {
-                    pg_sys::PopActiveSnapshot();
-                    pg_sys::CommitTransactionCommand();
-                }
-                Err(_) => pg_sys::AbortCurrentTransaction(),
-            }
-        }
-        outcome
-    }))
-    .catch_others(|caught| {
-        // SAFETY: what a background worker does after an error.
-        unsafe { pg_sys::AbortCurrentTransaction() };
-        Err(Report::from(caught))
-    })
-    .execute()
 }

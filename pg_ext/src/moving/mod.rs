@@ -4,7 +4,6 @@
 //! do the next step (`work`), and at last runs the switch (`switch`), one
 //! distributed transaction over all nodes.
 
-mod background;
 mod catch_up;
 mod copy;
 mod destination;
@@ -14,10 +13,15 @@ mod old_snapshots;
 mod refuse;
 mod row_triggers;
 mod source;
+mod sql;
 mod switch;
+mod wanted;
 mod work;
 
+pub use driver::Driver;
 pub use old_snapshots::check_snapshot;
 pub use refuse::{not_while_moving, tables_not_while_moving};
+pub use sql::rebalance_all;
 pub use switch::apply;
+pub use wanted::{Wanted, part_name, plan_moves};
 pub use work::is_mover;

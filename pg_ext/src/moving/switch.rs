@@ -15,10 +15,11 @@ use pgrx::prelude::*;
 use super::destination::{IS_IT, key};
 use super::leaves::{Leaf, find, leaves, owner_of, role_name};
 use super::row_triggers::RowTriggers;
-use crate::catalog::{ActingAs, move_partition, registry};
+use crate::catalog::{ActingAs, move_partition};
 use crate::ddl::{Flip, OwnWork, enforce_from_now_on};
 use crate::membership::my_identity;
 use crate::report::Report;
+use crate::schema_change;
 
 /// Of the check that spares the switch a look at every row.
 const BOUND: &str = "shardman_bound";
@@ -29,7 +30,10 @@ pub fn apply(command: &MoveCommand) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     let me = my_identity()?.node_id;
     match command {
-        MoveCommand::Register(relocation) => register(relocation),
+        MoveCommand::Register { relocation, after } => {
+            after.map_or(Ok(()), schema_change::wait_for)?;
+            register(relocation)
+        }
         MoveCommand::Forget(relocation) => forget(relocation),
         MoveCommand::Lock { relocation, timeout_ms } => lock(relocation, *timeout_ms),
         MoveCommand::Switch(relocation) => switch(relocation, me),
@@ -37,10 +41,13 @@ pub fn apply(command: &MoveCommand) -> Result<(), Report> {
 }
 
 fn register(relocation: &Relocation) -> Result<(), Report> {
-    let registry = registry()?;
-    let placement = registry.placement(relocation.group).unwrap_or_default();
-    let at = placement.get(usize::from(relocation.partition.0));
-    if at != Some(&relocation.source) {
+    let [group, partition] = key(relocation);
+    // Waits for a move before this one that is not finished here.
+    let at = Spi::get_one_with_args::<i32>(
+        &format!("SELECT (SELECT node_id FROM shardman.placement WHERE {IS_IT} FOR UPDATE)"),
+        &[group, partition],
+    )?;
+    if at != Some(relocation.source.0 as i32) {
         return Err(Report::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!(
