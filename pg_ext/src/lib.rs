@@ -21,6 +21,7 @@ mod node_session;
 mod peers;
 mod recovery;
 mod report;
+mod sequence;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -49,6 +50,11 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/sequences.sql",
+    name = "sequences",
+    requires = ["views"]
+);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -74,6 +80,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
+    sequence::init();
     hooks::install();
     worker::register();
     recovery::init();

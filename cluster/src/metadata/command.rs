@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::NodeRecord;
-use crate::{ClusterId, NodeId, SystemIdentifier};
+use super::{NodeRecord, SequenceBlock, SequenceBounds};
+use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
 /// replay under a new version.
@@ -37,6 +37,28 @@ pub enum MetadataCommand {
         /// Which.
         node: NodeId,
     },
+    /// Hands out the next values of a sequence: never the same ones again,
+    /// unless it cycles or is set back. A sequence that was never asked about
+    /// stands at its first value.
+    TakeSequenceBlock {
+        /// Which.
+        sequence: SequenceId,
+        /// As the asking node has it.
+        bounds: SequenceBounds,
+        /// How many values at most.
+        count: u32,
+    },
+    /// Puts a sequence elsewhere and hands out the values from there.
+    SetSequence {
+        /// Which.
+        sequence: SequenceId,
+        /// As the asking node has it.
+        bounds: SequenceBounds,
+        /// The next value to be given; none if it is at its end.
+        next: Option<i64>,
+        /// How many values at most.
+        count: u32,
+    },
 }
 
 /// What applying a command answered, the same on every node.
@@ -50,6 +72,8 @@ pub enum Outcome {
         /// The new node's id.
         id: NodeId,
     },
+    /// These values of a sequence are the asker's.
+    SequenceBlock(SequenceBlock),
     /// Nothing changed, for this reason.
     Refused(Refusal),
 }
@@ -90,4 +114,7 @@ pub enum Refusal {
         /// What was asked for.
         id: NodeId,
     },
+    /// No value of the sequence is left.
+    #[error("the sequence is at its end")]
+    SequenceExhausted,
 }

@@ -2,8 +2,10 @@
 
 mod command;
 mod node;
+mod sequence;
 mod state;
 
 pub use command::{MetadataCommand, Outcome, Refusal};
 pub use node::{NodeRecord, NodeState};
+pub use sequence::{Exhausted, SequenceBlock, SequenceBounds, SequencePosition};
 pub use state::Metadata;

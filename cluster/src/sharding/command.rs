@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TableDefinition;
-use crate::TableId;
+use super::{SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
+use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -37,6 +37,31 @@ pub enum NodeCommand {
         tables: Vec<TableId>,
         /// Complete and qualified.
         statement: String,
+    },
+    /// Make a managed sequence and register it.
+    CreateSequence(SequenceDefinition),
+    /// A table's columns have these sequences: name and register them so.
+    AlignSequences {
+        /// The table.
+        table: TableId,
+        /// All of them.
+        sequences: Vec<SequenceDefinition>,
+    },
+    /// Have nobody draw from a sequence until the transaction ends.
+    LockSequence {
+        /// Its present life.
+        sequence: SequenceId,
+    },
+    /// A sequence begins anew.
+    BeginSequenceAnew {
+        /// Its life until now.
+        sequence: SequenceId,
+        /// From now on.
+        new: SequenceId,
+        /// Its first value.
+        first: i64,
+        /// Values that a node takes at a time.
+        block_size: u32,
     },
     /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),

@@ -1,6 +1,8 @@
 //! Reading a table's definition out of the catalogues.
 
-use cluster::sharding::{ColumnDefinition, ConstraintDefinition, TableDefinition};
+use cluster::sharding::{
+    ColumnDefinition, ConstraintDefinition, SequenceDefinition, TableDefinition,
+};
 use cluster::{NodeId, TableId};
 use pgrx::prelude::*;
 use serde::Deserialize;
@@ -17,8 +19,10 @@ struct Described {
     columns: Vec<ColumnDefinition>,
     constraints: Vec<ConstraintDefinition>,
     indexes: Vec<String>,
-    /// Columns whose values come from a sequence.
-    sequence_columns: Vec<String>,
+    /// Those of an unfinished statement may not be managed yet.
+    sequences: Vec<serde_json::Value>,
+    /// Columns whose default draws from a sequence of one node alone.
+    local_sequence_columns: Vec<String>,
     /// Foreign keys, by name.
     foreign_keys: Vec<String>,
     column_settings: Vec<String>,
@@ -43,6 +47,7 @@ pub fn read_definition(
         schema: described.schema,
         name: described.name,
         columns: described.columns,
+        sequences: managed_among(described.sequences),
         constraints: described.constraints,
         indexes: described.indexes,
         distribution_columns,
@@ -80,14 +85,18 @@ fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
     })
 }
 
+fn managed_among(sequences: Vec<serde_json::Value>) -> Vec<SequenceDefinition> {
+    sequences.into_iter().filter_map(|sequence| serde_json::from_value(sequence).ok()).collect()
+}
+
 fn refuse_sequences(described: &Described) -> Result<(), Report> {
-    let Some(column) = described.sequence_columns.first() else { return Ok(()) };
+    let Some(column) = described.local_sequence_columns.first() else { return Ok(()) };
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("column \"{column}\" of a sharded table cannot draw from a sequence"),
+        format!("column \"{column}\" of a sharded table cannot draw from a sequence of one node"),
     )
-    .detail("A sequence counts on one node only: two nodes would give the same value.")
-    .hint("Use a uuid column with DEFAULT gen_random_uuid(), or fill the column yourself."))
+    .detail("Two nodes would give the same value.")
+    .hint("Create the sequence while shardman.broadcast_ddl is on, or use serial or GENERATED AS IDENTITY."))
 }
 
 fn refuse_foreign_keys(described: &Described) -> Result<(), Report> {

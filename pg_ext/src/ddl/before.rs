@@ -6,12 +6,12 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
-use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
+use super::{OwnWork, carry, create_index, create_table, drop, fences, receive, sequences};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::report::Report;
-use crate::{gate, snapshot};
+use crate::{gate, sequence, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -56,12 +56,41 @@ pub unsafe fn before_utility(
             NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
                 Ok(Step::Receive(Received::Truncate))
             }
+            NodeTag::T_CopyStmt => {
+                fences::check(statement)?;
+                Ok(match sequence::before_copy(statement.cast())? {
+                    Some(defaults) => after(Finish::Copy(defaults)),
+                    None => Step::Pass,
+                })
+            }
+            NodeTag::T_TruncateStmt => {
+                fences::check(statement)?;
+                let step = sequences::before_truncate(statement.cast())?;
+                or_carry(step, pstmt, query, context)
+            }
+            NodeTag::T_CreateSeqStmt => {
+                sequences::before_create(statement.cast(), is_part(context))
+            }
+            // A part of ALTER TABLE, which has the lock and carries the whole.
+            NodeTag::T_AlterSeqStmt if is_part(context) => {
+                let change = sequences::before_alter(statement.cast(), true)?;
+                Ok(change.map_or(Step::Pass, |change| after(Finish::Sequence(change))))
+            }
             _ => {
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)
             }
         }
     }
+}
+
+fn is_part(context: pg_sys::ProcessUtilityContext::Type) -> bool {
+    context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+}
+
+/// PostgreSQL runs the statement as it is, then this is done.
+fn after(finish: Finish) -> Step {
+    Step::Run { statement: std::ptr::null_mut(), finish: Some(finish) }
 }
 
 /// What another part has not taken may have to reach every node as it stands.

@@ -7,15 +7,16 @@ use cluster::ddl::{CarriedStatement, Elsewhere, ForeignLeaves, OnSharded, covera
 use cluster::sharding::{NodeCommand, quote_identifier};
 use pgrx::prelude::*;
 
+use super::add_serial::{self, AddedSerials};
 use super::align::align;
 use super::aside::Aside;
-use super::broadcast::is_broadcasting;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
+use super::sequences::SequenceChange;
 use super::step::{Finish, Step};
 use super::target::sharded_target;
 use super::temporary::is_temporary;
-use super::{OwnWork, alter_table, lock_ddl};
+use super::{OwnWork, alter_table, is_broadcasting, lock_ddl, sequences};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
 use crate::node_session::is_node_session;
 use crate::peers;
@@ -29,6 +30,8 @@ pub struct CarriedHere {
     aside: Option<Aside>,
     constraints_before: Vec<pg_sys::Oid>,
     password: Option<Password>,
+    sequence: Option<SequenceChange>,
+    serials: Option<AddedSerials>,
 }
 
 /// Looks at a statement that no other part of managed DDL has taken.
@@ -56,6 +59,11 @@ pub unsafe fn before(
             (Some(_), OnSharded::EveryNode, _) => carry(pstmt, query, table, &tag),
             (Some(_), OnSharded::Refused, _) => Err(not_on_sharded(&tag, coverage.note)),
             (Some(_), _, _) => Ok(Step::Pass),
+            (None, OnSharded::EveryNode, _)
+                if settings::sync_schema() && sequences::named_sequences(statement)? =>
+            {
+                carry(pstmt, query, None, &tag)
+            }
             (None, _, Elsewhere::Broadcast)
                 if settings::broadcast_ddl() && !is_temporary(statement) =>
             {
@@ -105,7 +113,16 @@ unsafe fn carry(
         constraints_before: Vec::new(),
         // SAFETY: the caller's.
         password: unsafe { password_of(node, pstmt) },
+        // SAFETY: the tag names the struct.
+        sequence: unsafe {
+            match (*node).type_ {
+                pg_sys::NodeTag::T_AlterSeqStmt => sequences::before_alter(node.cast(), false)?,
+                _ => None,
+            }
+        },
+        serials: None,
     };
+    let mut rewritten: *mut pg_sys::PlannedStmt = std::ptr::null_mut();
     if let Some(rel) = table {
         let registry = registry()?;
         here.carried.table = registry.table_of(rel).map(|table| table.table_id);
@@ -114,6 +131,14 @@ unsafe fn carry(
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;
+                    let start = usize::try_from((*pstmt).stmt_location).unwrap_or(0);
+                    let text = &here.carried.statement;
+                    here.serials = add_serial::write_out(node.cast(), rel, text, start)?;
+                    if let Some(serials) = &here.serials {
+                        here.carried.statement.clone_from(&serials.text);
+                        rewritten = pg_sys::copyObjectImpl(pstmt.cast()).cast();
+                        (*rewritten).utilityStmt = serials.statement;
+                    }
                 }
                 // A row trigger belongs to the table that holds the row: with a
                 // copy on the foreign leaf it would fire twice.
@@ -126,7 +151,7 @@ unsafe fn carry(
         here.constraints_before = constraints_of(rel)?;
         here.aside = Aside::set(rel, here.carried.foreign_leaves)?;
     }
-    Ok(Step::Run { statement: std::ptr::null_mut(), finish: Some(Finish::Carry(Box::new(here))) })
+    Ok(Step::Run { statement: rewritten, finish: Some(Finish::Carry(Box::new(here))) })
 }
 
 impl CarriedHere {
@@ -134,6 +159,7 @@ impl CarriedHere {
     pub fn finish(&self) -> Result<(), Report> {
         // SAFETY: makes visible what the statement did.
         unsafe { pg_sys::CommandCounterIncrement() };
+        let is_new = self.table.map_or(Ok(false), sequences::register_owned)?;
         self.aside.as_ref().map_or(Ok(()), Aside::put_back)?;
         let mut carried = self.carried.clone();
         if let Some(rel) = self.table {
@@ -144,7 +170,13 @@ impl CarriedHere {
         if let Some(password) = &self.password {
             carried.statement = password.hide(carried.statement)?;
         }
-        peers::tell_all(&NodeCommand::Carry(carried))
+        peers::tell_all(&NodeCommand::Carry(carried))?;
+        sequences::forget_dropped()?;
+        self.serials.as_ref().map_or(Ok(()), AddedSerials::finish)?;
+        if let (true, Some(rel), Some(table)) = (is_new, self.table, self.carried.table) {
+            sequences::align_everywhere(rel, table)?;
+        }
+        self.sequence.as_ref().map_or(Ok(()), SequenceChange::finish)
     }
 }
 
@@ -173,6 +205,7 @@ pub fn apply(carried: &CarriedStatement) -> Result<(), Report> {
         name_alike(rel, &before, &carried.new_constraints)?;
         align()?;
     }
+    sequences::forget_dropped()?;
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     Ok(())

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 
 use super::fences::relation_of;
 use super::step::{Finish, Step};
-use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
+use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl, sequences};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
 use crate::report::Report;
@@ -93,6 +93,7 @@ impl DroppedObjects {
     pub fn finish(&self) -> Result<(), Report> {
         PERMIT.set(None);
         self.tables.iter().try_for_each(|table| unregister_table(*table))?;
+        sequences::forget_dropped()?;
         let (tables, statement) = (self.tables.clone(), self.statement.clone());
         peers::tell_all(&NodeCommand::Drop { tables, statement })
     }
@@ -102,7 +103,8 @@ impl DroppedObjects {
 pub fn apply(tables: &[TableId], statement: &str) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     Spi::run(statement)?;
-    tables.iter().try_for_each(|table| unregister_table(*table))
+    tables.iter().try_for_each(|table| unregister_table(*table))?;
+    sequences::forget_dropped()
 }
 
 fn permit(rels: Vec<pg_sys::Oid>) {

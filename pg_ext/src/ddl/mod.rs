@@ -5,6 +5,7 @@
 //! copy), PostgreSQL's own execution here, `Finish` (leaves, registration, and
 //! the same on all other nodes inside the user's transaction).
 
+mod add_serial;
 mod align;
 mod alter_table;
 mod aside;
@@ -26,12 +27,14 @@ mod receive;
 mod requested;
 mod role_password;
 mod schema_rights;
+mod sequences;
 mod step;
 mod target;
 mod temporary;
 mod unique_keys;
 
 pub use before::before_utility;
+use broadcast::is_broadcasting;
 pub use drop::before_drop;
 pub use fences::{is_leaf_schema, leaf_by_hand};
 pub use leaves::{attach, create_from_definition};

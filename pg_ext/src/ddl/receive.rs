@@ -6,8 +6,10 @@ use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
-use super::{OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop};
-use crate::catalog::note_table_id;
+use super::{
+    OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop, sequences,
+};
+use crate::catalog::{begin_sequence_anew, note_table_id};
 use crate::report::Report;
 
 /// Carries out one command.
@@ -25,11 +27,18 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::CreateTable(definition) => {
             let _own_work = OwnWork::begin();
             definition.parent_statements().iter().try_for_each(|sql| Spi::run(sql))?;
+            definition.sequences.iter().try_for_each(sequences::register_definition)?;
             create_from_definition(&definition)?;
             attach(&definition)
         }
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
+        }
+        NodeCommand::CreateSequence(definition) => sequences::create(&definition),
+        NodeCommand::AlignSequences { table, sequences } => sequences::align(table, &sequences),
+        NodeCommand::LockSequence { sequence } => sequences::lock(sequence),
+        NodeCommand::BeginSequenceAnew { sequence, new, first, block_size } => {
+            begin_sequence_anew(sequence, new, first, block_size)
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),

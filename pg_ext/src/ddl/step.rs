@@ -6,7 +6,9 @@ use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::drop::DroppedObjects;
+use super::sequences::SequenceChange;
 use crate::report::Report;
+use crate::sequence::IdentityDefaults;
 
 /// How the hook goes on.
 pub enum Step {
@@ -44,6 +46,10 @@ pub enum Finish {
     CreateIndex(CreatedIndex),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Registration, other nodes.
+    Sequence(SequenceChange),
+    /// A COPY has drawn its identity values.
+    Copy(IdentityDefaults),
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -61,6 +67,11 @@ impl Finish {
             Finish::CreateTable(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Sequence(change) => change.finish(),
+            Finish::Copy(defaults) => {
+                defaults.take_back();
+                Ok(())
+            }
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
             }

@@ -22,7 +22,7 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{definition_of, last_table_id, registry};
+use crate::catalog::{definition_of, last_table_id, registry, standalone_sequences};
 use crate::ddl::lock_ddl;
 use crate::report::Report;
 use crate::worker;
@@ -154,7 +154,7 @@ fn admit(address: &Address, system_identifier: SystemIdentifier) -> Result<NodeR
             id
         }
         Outcome::Refused(refusal) => return Err(refused(&refusal)),
-        Outcome::Applied => return Err(refused(&Refusal::NoCluster)),
+        Outcome::Applied | Outcome::SequenceBlock(_) => return Err(refused(&Refusal::NoCluster)),
     };
     let state = NodeState::Joining;
     Ok(NodeRecord { id, name: format!("node{id}"), connstr, system_identifier, state })
@@ -171,6 +171,12 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
+    let sequences = session.column("SELECT sequence_id FROM shardman.managed_sequence")?;
+    for (owner, sequence) in standalone_sequences()? {
+        if !sequences.contains(&sequence.sequence_id.to_string()) {
+            session.apply(&owner, &NodeCommand::CreateSequence(sequence))?;
+        }
+    }
     let registry = registry()?;
     for table in registry.tables() {
         if present.contains(&table.table_id.to_string()) {
