@@ -12,7 +12,7 @@ CREATE TABLE shardman.node (
     name              text NOT NULL UNIQUE,
     connstr           text NOT NULL,
     system_identifier bigint NOT NULL,
-    state             text NOT NULL CHECK (state IN ('joining', 'active'))
+    state             text NOT NULL CHECK (state IN ('joining', 'active', 'down'))
 );
 COMMENT ON TABLE shardman.node IS 'members, as the applied metadata log has them';
 
@@ -62,8 +62,15 @@ CREATE TABLE shardman.placement (
 );
 COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partition pnum of every table of a colocation group';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.managed_sequence FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.managed_sequence TO PUBLIC;
+CREATE TABLE shardman.replicated_table (
+    table_id bigint PRIMARY KEY,
+    rel      oid NOT NULL UNIQUE
+);
+COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
+COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
+
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.managed_sequence, shardman.replicated_table FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.managed_sequence, shardman.replicated_table TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -18,8 +18,10 @@ mod in_doubt;
 mod lists;
 mod membership;
 mod node_session;
+mod partition_for_value;
 mod peers;
 mod recovery;
+mod replicated;
 mod report;
 mod sequence;
 mod settings;
@@ -55,6 +57,11 @@ extension_sql_file!(
     name = "sequences",
     requires = ["views"]
 );
+extension_sql_file!(
+    "../../catalog_sql/schema/replicated.sql",
+    name = "replicated",
+    requires = ["views"]
+);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -81,6 +88,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::router::init();
     snapshot::init();
     sequence::init();
+    replicated::init();
     hooks::install();
     worker::register();
     recovery::init();

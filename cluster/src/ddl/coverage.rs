@@ -54,6 +54,13 @@ const fn on_sequences(tag: &'static str) -> Coverage {
     Coverage { tag, on_sharded, elsewhere, note: SEQUENCES }
 }
 
+const fn of_roles(tag: &'static str) -> Coverage {
+    Coverage {
+        note: "always every node for managed roles, the members of `global`",
+        ..broadcast(tag)
+    }
+}
+
 const fn local(tag: &'static str, note: &'static str) -> Coverage {
     let on_sharded = OnSharded::NotApplicable;
     Coverage { tag, on_sharded, elsewhere: Elsewhere::ThisNode, note }
@@ -68,7 +75,6 @@ const RULES: &str = "a rule would be applied on the node that takes the statemen
 /// All kinds, in the order of their command tags.
 pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER AGGREGATE"),
-    broadcast("ALTER CAST"),
     broadcast("ALTER COLLATION"),
     broadcast("ALTER CONVERSION"),
     local("ALTER DATABASE", SHARED),
@@ -89,7 +95,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("ALTER POLICY", OnSharded::EveryNode, ""),
     broadcast("ALTER PROCEDURE"),
     local("ALTER PUBLICATION", SHARED),
-    broadcast("ALTER ROLE"),
+    of_roles("ALTER ROLE"),
     broadcast("ALTER ROUTINE"),
     on_tables("ALTER RULE", OnSharded::Refused, RULES),
     on_tables("ALTER SCHEMA", OnSharded::EveryNode, "of a schema that holds sharded tables"),
@@ -146,7 +152,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("CREATE POLICY", OnSharded::EveryNode, ""),
     broadcast("CREATE PROCEDURE"),
     local("CREATE PUBLICATION", SHARED),
-    broadcast("CREATE ROLE"),
+    of_roles("CREATE ROLE"),
     on_tables("CREATE RULE", OnSharded::Refused, RULES),
     broadcast("CREATE SCHEMA"),
     Coverage { elsewhere: Elsewhere::Broadcast, ..on_sequences("CREATE SEQUENCE") },
@@ -191,7 +197,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP POLICY", OnSharded::EveryNode, ""),
     broadcast("DROP PROCEDURE"),
     local("DROP PUBLICATION", SHARED),
-    broadcast("DROP ROLE"),
+    of_roles("DROP ROLE"),
     broadcast("DROP ROUTINE"),
     on_tables("DROP RULE", OnSharded::Refused, RULES),
     on_tables("DROP SCHEMA", OnSharded::Refused, "drop sharded tables in it with DROP TABLE first"),
@@ -211,8 +217,11 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP USER MAPPING"),
     broadcast("DROP VIEW"),
     on_tables("GRANT", OnSharded::EveryNode, ""),
-    broadcast("GRANT ROLE"),
-    broadcast("IMPORT FOREIGN SCHEMA"),
+    of_roles("GRANT ROLE"),
+    local(
+        "IMPORT FOREIGN SCHEMA",
+        "it reads another server, which a transaction of several nodes cannot take in; broadcast CREATE FOREIGN TABLE",
+    ),
     Coverage {
         tag: "LOCK TABLE",
         on_sharded: OnSharded::EveryNode,
@@ -228,7 +237,7 @@ pub const COVERAGE: &[Coverage] = &[
         note: NO_TRANSACTION,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
-    broadcast("REVOKE ROLE"),
+    of_roles("REVOKE ROLE"),
     on_tables("SECURITY LABEL", OnSharded::EveryNode, ""),
     local("SELECT INTO", OWN_ROWS),
     Coverage {

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{NodeRecord, SequenceBlock, SequenceBounds};
+use super::{
+    DdlAnswer, DdlCommand, DdlPosition, DdlRefusal, NodeRecord, NodeState, SequenceBlock,
+    SequenceBounds, TokenId,
+};
 use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
@@ -59,6 +62,29 @@ pub enum MetadataCommand {
         /// How many values at most.
         count: u32,
     },
+    /// The node got the schema from the holder of this token and serves from
+    /// now on. Refused if the schema may have changed meanwhile.
+    AdmitNode {
+        /// Which.
+        node: NodeId,
+        /// The token under which the schema was copied.
+        token: TokenId,
+    },
+    /// A majority cannot reach an active node: changes of the schema go on
+    /// without it, and what it holds is void.
+    MarkDown {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that was down is back.
+    ReturnNode {
+        /// Which.
+        node: NodeId,
+        /// What it has applied; it must be everything.
+        position: DdlPosition,
+    },
+    /// Changes of the schema.
+    Ddl(DdlCommand),
 }
 
 /// What applying a command answered, the same on every node.
@@ -76,6 +102,8 @@ pub enum Outcome {
     SequenceBlock(SequenceBlock),
     /// Nothing changed, for this reason.
     Refused(Refusal),
+    /// A `Ddl` was accepted.
+    Ddl(DdlAnswer),
 }
 
 /// Why the state machine left a command without effect.
@@ -117,4 +145,15 @@ pub enum Refusal {
     /// No value of the sequence is left.
     #[error("the sequence is at its end")]
     SequenceExhausted,
+    /// It is not in the state that the command is about.
+    #[error("node {id} is not {wanted}")]
+    NotInState {
+        /// Which.
+        id: NodeId,
+        /// The state it should be in.
+        wanted: NodeState,
+    },
+    /// About the schema.
+    #[error(transparent)]
+    Ddl(#[from] DdlRefusal),
 }

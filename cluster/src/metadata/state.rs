@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Exhausted, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal, SequenceBlock,
-    SequenceBounds, SequencePosition,
+    DdlLog, DdlPosition, DdlRefusal, Exhausted, MetadataCommand, NodeRecord, NodeState, Outcome,
+    Refusal, SequenceBlock, SequenceBounds, SequencePosition, TokenId,
 };
 use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
@@ -21,6 +21,8 @@ pub struct Metadata {
     /// How far each sequence has been handed out.
     #[serde(default)]
     sequences: BTreeMap<SequenceId, SequencePosition>,
+    #[serde(default)]
+    ddl: DdlLog,
 }
 
 impl Default for Metadata {
@@ -30,6 +32,7 @@ impl Default for Metadata {
             nodes: BTreeMap::new(),
             next_node_id: NodeId(1),
             sequences: BTreeMap::new(),
+            ddl: DdlLog::default(),
         }
     }
 }
@@ -50,6 +53,11 @@ impl Metadata {
         self.nodes.get(&id)
     }
 
+    /// Managed DDL.
+    pub fn ddl(&self) -> &DdlLog {
+        &self.ddl
+    }
+
     /// Applies one committed entry. A refusal leaves the state as it was.
     pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
         let applied = match command {
@@ -67,6 +75,16 @@ impl Metadata {
             }
             MetadataCommand::SetSequence { sequence, bounds, next, count } => {
                 Ok(self.set_sequence(sequence, &bounds, next, count))
+            }
+            MetadataCommand::AdmitNode { node, token } => self.admit_node(node, token),
+            MetadataCommand::MarkDown { node } => self.mark_down(node),
+            MetadataCommand::ReturnNode { node, position } => self.return_node(node, position),
+            MetadataCommand::Ddl(command) => {
+                let members = self.holders_of_the_schema();
+                let answer = self.ddl.apply(command, &members);
+                answer
+                    .map(|answer| answer.map_or(Outcome::Applied, Outcome::Ddl))
+                    .map_err(Refusal::Ddl)
             }
         };
         applied.unwrap_or_else(Outcome::Refused)
@@ -147,13 +165,55 @@ impl Metadata {
 
     fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
         self.nodes.remove(&id).ok_or(Refusal::UnknownNode { id })?;
+        let members = self.holders_of_the_schema();
+        self.ddl.forget(id, &members);
         Ok(Outcome::Applied)
+    }
+
+    fn admit_node(&mut self, id: NodeId, token: TokenId) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Joining {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Joining });
+        }
+        self.ddl.start_at_tail(id, token)?;
+        member.state = NodeState::Active;
+        Ok(Outcome::Applied)
+    }
+
+    fn mark_down(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Active {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Active });
+        }
+        member.state = NodeState::Down;
+        self.ddl.revoke_of(id);
+        Ok(Outcome::Applied)
+    }
+
+    fn return_node(&mut self, id: NodeId, position: DdlPosition) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Down {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Down });
+        }
+        if position < self.ddl.tail().position {
+            return Err(DdlRefusal::Behind { node: id }.into());
+        }
+        member.state = NodeState::Active;
+        Ok(Outcome::Applied)
+    }
+
+    /// Those that entries are kept for, up or down.
+    fn holders_of_the_schema(&self) -> Vec<NodeId> {
+        let members = self.nodes.values().filter(|member| member.state != NodeState::Joining);
+        members.map(|member| member.id).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::{DdlAnswer, DdlCommand, DdlEntry, EntryKind, TokenHolder};
+    use crate::txn::Life;
 
     fn record(id: u32) -> NodeRecord {
         NodeRecord {
@@ -277,5 +337,69 @@ mod tests {
         let mut metadata = cluster_of_one();
         assert_eq!(metadata.apply(MetadataCommand::ActivateNode { node: NodeId(8) }), unknown);
         assert_eq!(metadata.apply(MetadataCommand::RemoveNode { node: NodeId(8) }), unknown);
+    }
+
+    fn token(metadata: &mut Metadata, node: u32) -> TokenId {
+        let (node, life, request) = (NodeId(node), Life(1), metadata.ddl.tail().position.0);
+        let take = DdlCommand::TakeToken { holder: TokenHolder { node, life, request } };
+        match metadata.apply(MetadataCommand::Ddl(take)) {
+            Outcome::Ddl(DdlAnswer::Granted { token, .. }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn append(metadata: &mut Metadata, token: TokenId) -> Outcome {
+        let entry = DdlEntry::new(token, EntryKind::Complete, 0, Vec::new());
+        metadata.apply(MetadataCommand::Ddl(DdlCommand::Append(entry)))
+    }
+
+    #[test]
+    fn a_node_is_admitted_only_with_the_schema_as_it_is() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        let stale = token(&mut metadata, 1);
+        append(&mut metadata, stale);
+        let admit = |token| MetadataCommand::AdmitNode { node: NodeId(2), token };
+        let refused = Outcome::Refused(DdlRefusal::TokenRevoked.into());
+        assert_eq!(metadata.apply(admit(stale)), refused);
+        let current = token(&mut metadata, 1);
+        assert_eq!(metadata.apply(admit(current)), Outcome::Applied);
+        assert_eq!(metadata.ddl().applied(NodeId(2)), DdlPosition(1));
+    }
+
+    #[test]
+    fn a_node_that_is_down_loses_its_token_and_returns_when_it_has_caught_up() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        metadata.apply(MetadataCommand::ActivateNode { node: NodeId(2) });
+        let lost = token(&mut metadata, 2);
+        let down = MetadataCommand::MarkDown { node: NodeId(2) };
+        assert_eq!(metadata.apply(down.clone()), Outcome::Applied);
+        assert!(matches!(metadata.apply(down), Outcome::Refused(Refusal::NotInState { .. })));
+        let refused = Outcome::Refused(DdlRefusal::TokenRevoked.into());
+        assert_eq!(append(&mut metadata, lost), refused);
+        let current = token(&mut metadata, 1);
+        append(&mut metadata, current);
+        let back = |position| MetadataCommand::ReturnNode {
+            node: NodeId(2),
+            position: DdlPosition(position),
+        };
+        let behind = Outcome::Refused(DdlRefusal::Behind { node: NodeId(2) }.into());
+        assert_eq!(metadata.apply(back(0)), behind);
+        assert_eq!(metadata.apply(back(1)), Outcome::Applied);
+        assert_eq!(metadata.node(NodeId(2)).map(|n| n.state), Some(NodeState::Active));
+    }
+
+    #[test]
+    fn a_state_reads_back_from_a_snapshot_also_from_one_without_ddl() {
+        let mut metadata = cluster_of_one();
+        let current = token(&mut metadata, 1);
+        append(&mut metadata, current);
+        token(&mut metadata, 1);
+        let mut json = serde_json::to_value(&metadata).unwrap();
+        assert_eq!(serde_json::from_value::<Metadata>(json.clone()).unwrap(), metadata);
+        json.as_object_mut().unwrap().remove("ddl");
+        let old = serde_json::from_value::<Metadata>(json).unwrap();
+        assert_eq!(old.ddl(), &DdlLog::default());
     }
 }

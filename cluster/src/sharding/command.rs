@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SequenceDefinition, TableDefinition};
+use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::{SequenceId, TableId};
 
@@ -62,6 +62,27 @@ pub enum NodeCommand {
         first: i64,
         /// Values that a node takes at a time.
         block_size: u32,
+    },
+    /// Add foreign keys to a sharded table that has its leaves.
+    AddForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// Those that it has already are left alone.
+        foreign_keys: Vec<ForeignKeyDefinition>,
+    },
+    /// Drop foreign keys of a sharded table.
+    DropForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// The constraints.
+        names: Vec<String>,
+    },
+    /// Run `SET CONSTRAINTS` for leaves.
+    SetConstraints {
+        /// Names of constraints; `None` for ALL.
+        names: Option<Vec<String>>,
+        /// DEFERRED or IMMEDIATE.
+        is_deferred: bool,
     },
     /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),

@@ -10,7 +10,9 @@ mod placement;
 mod sequence;
 
 pub use command::NodeCommand;
-pub use definition::{ColumnDefinition, ConstraintDefinition, TableDefinition};
+pub use definition::{
+    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, TableDefinition,
+};
 pub use identifier::{IdentifierError, parse_identifiers, parse_qualified_name, quote_identifier};
 pub use leaf_name::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 pub use options::{

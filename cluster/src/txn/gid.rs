@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::NodeId;
 use crate::digits::parse_digits;
 
@@ -12,7 +14,8 @@ const LONGEST_GID: usize = 199;
 /// then, in microseconds of its clock, and larger than the one before. A server
 /// that crashes may give a transaction id again that never reached its disk;
 /// with the life it names one transaction for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Life(pub u64);
 
 /// A distributed transaction, for ever: node ids are not given again.

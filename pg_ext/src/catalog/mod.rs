@@ -11,7 +11,8 @@ mod table_definition;
 pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
-    ManagedSequence, Member, forget_registry, init, is_installed, loaded_registry, registry,
+    ManagedSequence, Member, ReplicatedTable, forget_registry, init, is_installed, loaded_registry,
+    registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sequences::{
@@ -19,7 +20,7 @@ pub use sequences::{
     owned_sequences, register_new, register_sequence, sequence_with_id, standalone_sequences,
 };
 pub use sharded_tables::{
-    last_table_id, next_table_id, note_changed_tables, note_table_id, register_table,
-    unregister_table,
+    last_table_id, next_table_id, note_changed_tables, note_table_id, register_replicated,
+    register_table, unregister_table,
 };
-pub use table_definition::{definition_of, read_definition};
+pub use table_definition::{definition_of, definition_of_replicated, read_definition};

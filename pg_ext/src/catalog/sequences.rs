@@ -51,7 +51,7 @@ pub fn owned_sequences(table: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>, Report> {
     Ok(found.unwrap_or_default())
 }
 
-/// The managed sequences that belong to no sharded table, with their owners,
+/// The managed sequences that belong to no managed table, with their owners,
 /// for a node that joins.
 pub fn standalone_sequences() -> Result<Vec<(String, SequenceDefinition)>, Report> {
     let found = {
@@ -62,7 +62,9 @@ pub fn standalone_sequences() -> Result<Vec<(String, SequenceDefinition)>, Repor
                  FROM shardman.managed_sequence AS m
                       JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) m.rel
                  WHERE m.rel OPERATOR(pg_catalog.<>) ALL (ARRAY(
-                     SELECT s FROM shardman.sharded_table AS t, shardman.owned_sequences(t.rel) AS s))
+                     SELECT s FROM (SELECT rel FROM shardman.sharded_table
+                                    UNION ALL SELECT rel FROM shardman.replicated_table) AS t,
+                                   shardman.owned_sequences(t.rel) AS s))
                  ORDER BY m.sequence_id",
                 None,
                 &[],

@@ -1,14 +1,15 @@
 //! Reading a table's definition out of the catalogues.
 
 use cluster::sharding::{
-    ColumnDefinition, ConstraintDefinition, SequenceDefinition, TableDefinition,
+    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, LeafName, SequenceDefinition,
+    TableDefinition,
 };
 use cluster::{NodeId, TableId};
 use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::ActingAs;
-use super::registry::{ShardedTable, registry};
+use super::registry::{ReplicatedTable, ShardedTable, registry};
 use crate::report::Report;
 
 /// What `shardman.describe_table` returns.
@@ -16,6 +17,8 @@ use crate::report::Report;
 struct Described {
     schema: String,
     name: String,
+    /// Partition 0's leaf, once there are leaves.
+    leaf: Option<String>,
     columns: Vec<ColumnDefinition>,
     constraints: Vec<ConstraintDefinition>,
     indexes: Vec<String>,
@@ -23,9 +26,9 @@ struct Described {
     sequences: Vec<serde_json::Value>,
     /// Columns whose default draws from a sequence of one node alone.
     local_sequence_columns: Vec<String>,
-    /// Foreign keys, by name.
-    foreign_keys: Vec<String>,
+    foreign_keys: Vec<ForeignKeyDefinition>,
     column_settings: Vec<String>,
+    storage: Vec<String>,
     attachments: Vec<String>,
 }
 
@@ -41,14 +44,17 @@ pub fn read_definition(
 ) -> Result<TableDefinition, Report> {
     let described = describe(rel)?;
     refuse_sequences(&described)?;
-    refuse_foreign_keys(&described)?;
+    let leaf = described.leaf.as_deref().and_then(LeafName::parse);
+    let leaf_name = leaf.map(|leaf| leaf.table_name().to_owned());
     Ok(TableDefinition {
         table_id,
         schema: described.schema,
+        leaf_name: leaf_name.unwrap_or_else(|| described.name.clone()),
         name: described.name,
         columns: described.columns,
         sequences: managed_among(described.sequences),
         constraints: described.constraints,
+        foreign_keys: described.foreign_keys,
         indexes: described.indexes,
         distribution_columns,
         group_id,
@@ -70,6 +76,13 @@ pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
         placement,
         table.leaf_options.clone(),
     )
+}
+
+/// The same of a replicated table.
+pub fn definition_of_replicated(table: ReplicatedTable) -> Result<TableDefinition, Report> {
+    let storage = describe(table.rel)?.storage;
+    let (id, no_columns, no_placement) = (table.table_id, Vec::new(), Vec::new());
+    read_definition(table.rel, id, id, no_columns, no_placement, storage)
 }
 
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
@@ -97,13 +110,4 @@ fn refuse_sequences(described: &Described) -> Result<(), Report> {
     )
     .detail("Two nodes would give the same value.")
     .hint("Create the sequence while shardman.broadcast_ddl is on, or use serial or GENERATED AS IDENTITY."))
-}
-
-fn refuse_foreign_keys(described: &Described) -> Result<(), Report> {
-    let Some(name) = described.foreign_keys.first() else { return Ok(()) };
-    Err(Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot create foreign key constraint \"{name}\" on a sharded table"),
-    )
-    .hint("Create the table without foreign keys; they are not supported on sharded tables yet."))
 }

@@ -112,6 +112,15 @@ impl AddedSerials {
     }
 }
 
+/// Whether a column is of a serial type.
+///
+/// # Safety
+/// `column` is a valid ColumnDef.
+pub unsafe fn is_serial(column: *mut pg_sys::ColumnDef) -> bool {
+    // SAFETY: the caller's.
+    unsafe { serial_type((*column).typeName).is_some() }
+}
+
 /// The integer type behind a serial one.
 unsafe fn serial_type(type_name: *mut pg_sys::TypeName) -> Option<&'static str> {
     // SAFETY: the caller's valid node, or null.

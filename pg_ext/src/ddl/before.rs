@@ -6,10 +6,14 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
-use super::{OwnWork, carry, create_index, create_table, drop, fences, receive, sequences};
+use super::{
+    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, receive,
+    sequences, truncate,
+};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
 use crate::{gate, sequence, snapshot};
 
@@ -27,6 +31,18 @@ pub unsafe fn before_utility(
     let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
     // In an aborted block only ROLLBACK and the like get here, and catalogues
     // cannot be read.
+    // SAFETY: the caller's.
+    if !aborted
+        && OwnWork::is_going_on()
+        && unsafe { foreign_keys::are_left_out((*pstmt).utilityStmt) }
+    {
+        // SAFETY: the tag was looked at; the copy is ours.
+        return unsafe {
+            let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
+            foreign_keys::take_from_alter((*copy).utilityStmt.cast())?;
+            Ok(Step::Run { statement: copy, finish: None })
+        };
+    }
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
@@ -63,11 +79,6 @@ pub unsafe fn before_utility(
                     None => Step::Pass,
                 })
             }
-            NodeTag::T_TruncateStmt => {
-                fences::check(statement)?;
-                let step = sequences::before_truncate(statement.cast())?;
-                or_carry(step, pstmt, query, context)
-            }
             NodeTag::T_CreateSeqStmt => {
                 sequences::before_create(statement.cast(), is_part(context))
             }
@@ -76,6 +87,13 @@ pub unsafe fn before_utility(
                 let change = sequences::before_alter(statement.cast(), true)?;
                 Ok(change.map_or(Step::Pass, |change| after(Finish::Sequence(change))))
             }
+            NodeTag::T_TruncateStmt => {
+                fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
+                let step = truncate::before(pstmt)?;
+                sequences::before_truncate(statement.cast(), step)
+            }
+            NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)

@@ -7,7 +7,8 @@ use pgrx::prelude::*;
 
 use super::lock::lock_ddl_here;
 use super::{
-    OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop, sequences,
+    OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
+    foreign_keys, sequences,
 };
 use crate::catalog::{begin_sequence_anew, note_table_id};
 use crate::report::Report;
@@ -17,8 +18,8 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
     // SAFETY: a snapshot for the queries that follow; popped at the end, or by
     // the transaction's abort.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    // A broadcast holds nothing up; DDL inside of it sees to itself.
-    if !matches!(command, NodeCommand::Run { .. }) {
+    // A broadcast holds nothing up; DDL inside of it sees to itself. SET CONSTRAINTS is no DDL.
+    if !matches!(command, NodeCommand::Run { .. } | NodeCommand::SetConstraints { .. }) {
         lock_ddl_here()?;
     }
     let done = match command {
@@ -39,6 +40,13 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::LockSequence { sequence } => sequences::lock(sequence),
         NodeCommand::BeginSequenceAnew { sequence, new, first, block_size } => {
             begin_sequence_anew(sequence, new, first, block_size)
+        }
+        NodeCommand::AddForeignKeys { table, foreign_keys } => {
+            foreign_keys::add_defined(table, &foreign_keys)
+        }
+        NodeCommand::DropForeignKeys { table, names } => foreign_keys::drop_named(table, &names),
+        NodeCommand::SetConstraints { names, is_deferred } => {
+            deferral::apply(names.as_deref(), is_deferred)
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),

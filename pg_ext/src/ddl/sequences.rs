@@ -56,7 +56,7 @@ pub fn align_everywhere(rel: pg_sys::Oid, table: TableId) -> Result<(), Report> 
 pub fn align(table: TableId, sequences: &[SequenceDefinition]) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     let known = registry()?;
-    let Some(rel) = known.table(table).map(|table| table.rel) else { return Ok(()) };
+    let Some(rel) = known.managed_rel(table) else { return Ok(()) };
     let here = owned_sequences(rel)?;
     for definition in sequences {
         let wanted = definition.column.as_deref().unwrap_or_default();
@@ -184,7 +184,7 @@ unsafe fn gives_to_sharded(options: *mut pg_sys::List) -> Result<bool, Report> {
         let table = pg_sys::list_truncate(pg_sys::list_copy(names), (*names).length - 1);
         let table = relation_of(pg_sys::makeRangeVarFromNameList(table));
         Ok(match table {
-            Some(table) => registry()?.table_of(table).is_some(),
+            Some(table) => registry()?.managed_id(table).is_some(),
             None => false,
         })
     }
@@ -233,17 +233,29 @@ pub unsafe fn before_alter(
     }
 }
 
-/// `TRUNCATE … RESTART IDENTITY`: the sequences of the tables begin anew.
+/// `TRUNCATE … RESTART IDENTITY`: the sequences of the tables begin anew. `step`
+/// is what else is to be done: the same with more tables, or nothing.
 ///
 /// # Safety
 /// `statement` is a valid TruncateStmt.
-pub unsafe fn before_truncate(statement: *mut pg_sys::TruncateStmt) -> Result<Step, Report> {
+pub unsafe fn before_truncate(
+    statement: *mut pg_sys::TruncateStmt,
+    step: Step,
+) -> Result<Step, Report> {
     // SAFETY: the caller's; a list of RangeVar.
     unsafe {
         let known = registry()?;
         if !(*statement).restart_seqs || known.has_no_sequences() || is_node_session() {
-            return Ok(Step::Pass);
+            return Ok(step);
         }
+        let copy = match &step {
+            Step::Run { statement, .. } if !statement.is_null() => *statement,
+            _ => std::ptr::null_mut(),
+        };
+        let statement = match copy.is_null() {
+            true => statement,
+            false => (*copy).utilityStmt.cast(),
+        };
         let mut anew = Vec::new();
         for range in elements::<pg_sys::RangeVar>((*statement).relations) {
             let Some(table) = relation_of(range) else { continue };
@@ -253,10 +265,11 @@ pub unsafe fn before_truncate(statement: *mut pg_sys::TruncateStmt) -> Result<St
             );
         }
         if anew.is_empty() {
-            return Ok(Step::Pass);
+            return Ok(step);
         }
         lock_ddl()?;
-        Ok(changing(SequenceChange::Anew(anew)))
+        let finish = Some(Finish::Sequence(SequenceChange::Anew(anew)));
+        Ok(Step::Run { statement: copy, finish })
     }
 }
 

@@ -5,8 +5,10 @@ use pgrx::pg_sys;
 use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
+use super::deferral::Deferral;
 use super::drop::DroppedObjects;
 use super::sequences::SequenceChange;
+use crate::replicated::CreatedReplicated;
 use crate::report::Report;
 use crate::sequence::IdentityDefaults;
 
@@ -42,8 +44,12 @@ pub enum Finish {
     Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
+    /// Registration, other nodes.
+    CreateReplicated(CreatedReplicated),
     /// Other nodes.
     CreateIndex(CreatedIndex),
+    /// Leaves, other nodes.
+    Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
     /// Registration, other nodes.
@@ -65,7 +71,9 @@ impl Finish {
         match self {
             Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
+            Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
+            Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
             Finish::Sequence(change) => change.finish(),
             Finish::Copy(defaults) => {
