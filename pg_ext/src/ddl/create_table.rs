@@ -13,7 +13,7 @@ use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
 use super::unique_keys::check_unique_key;
-use super::{create_from_definition, lock_ddl};
+use super::{create_from_definition, lock_ddl, sequences};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::moving::not_while_moving;
@@ -119,6 +119,7 @@ impl CreatedTable {
         if let Some(root) = &self.root {
             root.check_key(&key)?;
         }
+        sequences::register_owned(rel)?;
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
         peers::tell_all(&NodeCommand::CreateTable(definition))?;

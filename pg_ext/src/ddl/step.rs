@@ -7,8 +7,10 @@ use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use super::sequences::SequenceChange;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
+use crate::sequence::IdentityDefaults;
 
 /// How the hook goes on.
 pub enum Step {
@@ -52,6 +54,10 @@ pub enum Finish {
     Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Registration, other nodes.
+    Sequence(SequenceChange),
+    /// A COPY has drawn its identity values.
+    Copy(IdentityDefaults),
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -71,6 +77,11 @@ impl Finish {
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Sequence(change) => change.finish(),
+            Finish::Copy(defaults) => {
+                defaults.take_back();
+                Ok(())
+            }
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
             }
