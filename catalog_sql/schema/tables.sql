@@ -65,8 +65,15 @@ CREATE TABLE shardman.placement (
 );
 COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partition pnum of every table of a colocation group';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement TO PUBLIC;
+CREATE TABLE shardman.replicated_table (
+    table_id bigint PRIMARY KEY,
+    rel      oid NOT NULL UNIQUE
+);
+COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
+COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
+
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -10,6 +10,7 @@ mod digits;
 mod identity;
 mod ids;
 pub mod metadata;
+pub mod replication;
 mod server_description;
 pub mod sharding;
 pub mod txn;

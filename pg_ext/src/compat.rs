@@ -113,3 +113,17 @@ pub unsafe fn truncate(
     // SAFETY: the caller's.
     unsafe { ExecuteTruncateGuts(relations, oids, logged, behavior, restarts_sequences) }
 }
+
+/// The same for Rust frames, without sequences.
+///
+/// # Safety
+/// As there.
+pub unsafe fn truncate_guarded(
+    relations: *mut pg_sys::List,
+    oids: *mut pg_sys::List,
+    logged: *mut pg_sys::List,
+    behavior: pg_sys::DropBehavior::Type,
+) {
+    // SAFETY: the caller's.
+    unsafe { pg_sys::ExecuteTruncateGuts(relations, oids, logged, behavior, false) }
+}

@@ -20,6 +20,7 @@ mod membership;
 mod node_session;
 mod peers;
 mod recovery;
+mod replicated;
 mod report;
 mod schema_change;
 mod settings;
@@ -50,6 +51,11 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/replicated.sql",
+    name = "replicated",
+    requires = ["views"]
+);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -76,6 +82,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
+    replicated::init();
     hooks::install();
     worker::register();
     recovery::init();

@@ -49,6 +49,13 @@ const fn broadcast(tag: &'static str) -> Coverage {
     Coverage { tag, on_sharded, elsewhere: Elsewhere::Broadcast, note: "" }
 }
 
+const fn of_roles(tag: &'static str) -> Coverage {
+    Coverage {
+        note: "always every node for managed roles, the members of `global`",
+        ..broadcast(tag)
+    }
+}
+
 const fn local(tag: &'static str, note: &'static str) -> Coverage {
     let on_sharded = OnSharded::NotApplicable;
     Coverage { tag, on_sharded, elsewhere: Elsewhere::ThisNode, note }
@@ -83,7 +90,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("ALTER POLICY", OnSharded::EveryNode, ""),
     broadcast("ALTER PROCEDURE"),
     local("ALTER PUBLICATION", SHARED),
-    broadcast("ALTER ROLE"),
+    of_roles("ALTER ROLE"),
     broadcast("ALTER ROUTINE"),
     on_tables("ALTER RULE", OnSharded::Refused, RULES),
     on_tables("ALTER SCHEMA", OnSharded::EveryNode, "of a schema that holds sharded tables"),
@@ -140,7 +147,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("CREATE POLICY", OnSharded::EveryNode, ""),
     broadcast("CREATE PROCEDURE"),
     local("CREATE PUBLICATION", SHARED),
-    broadcast("CREATE ROLE"),
+    of_roles("CREATE ROLE"),
     on_tables("CREATE RULE", OnSharded::Refused, RULES),
     broadcast("CREATE SCHEMA"),
     local("CREATE SEQUENCE", COUNTS_HERE),
@@ -185,7 +192,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP POLICY", OnSharded::EveryNode, ""),
     broadcast("DROP PROCEDURE"),
     local("DROP PUBLICATION", SHARED),
-    broadcast("DROP ROLE"),
+    of_roles("DROP ROLE"),
     broadcast("DROP ROUTINE"),
     on_tables("DROP RULE", OnSharded::Refused, RULES),
     on_tables("DROP SCHEMA", OnSharded::Refused, "drop sharded tables in it with DROP TABLE first"),
@@ -205,7 +212,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP USER MAPPING"),
     broadcast("DROP VIEW"),
     on_tables("GRANT", OnSharded::EveryNode, ""),
-    broadcast("GRANT ROLE"),
+    of_roles("GRANT ROLE"),
     local(
         "IMPORT FOREIGN SCHEMA",
         "it reads another server, which a transaction of several nodes cannot take in; broadcast CREATE FOREIGN TABLE",
@@ -225,7 +232,7 @@ pub const COVERAGE: &[Coverage] = &[
         note: NO_TRANSACTION,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
-    broadcast("REVOKE ROLE"),
+    of_roles("REVOKE ROLE"),
     on_tables("SECURITY LABEL", OnSharded::EveryNode, ""),
     local("SELECT INTO", OWN_ROWS),
     Coverage {

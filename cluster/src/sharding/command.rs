@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TableDefinition;
+use super::{ForeignKeyDefinition, TableDefinition};
 use crate::TableId;
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
@@ -11,6 +11,8 @@ use crate::metadata::{DdlPosition, DdlTail, TokenId};
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
+// One is made for each statement that changes the schema.
+#[allow(clippy::large_enum_variant)]
 pub enum NodeCommand {
     /// Stand in line for the right to change the schema, until the transaction
     /// ends. Returns without it after a while: the line keeps order, no more.
@@ -60,6 +62,27 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Add foreign keys to a sharded table that has its leaves.
+    AddForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// Those that it has already are left alone.
+        foreign_keys: Vec<ForeignKeyDefinition>,
+    },
+    /// Drop foreign keys of a sharded table.
+    DropForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// The constraints.
+        names: Vec<String>,
+    },
+    /// Run `SET CONSTRAINTS` for leaves.
+    SetConstraints {
+        /// Names of constraints; `None` for ALL.
+        names: Option<Vec<String>>,
+        /// DEFERRED or IMMEDIATE.
+        is_deferred: bool,
+    },
     /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),
     /// Run whatever a user has broadcast.
@@ -81,6 +104,7 @@ impl NodeCommand {
             | NodeCommand::PinTime { .. }
             | NodeCommand::NoteDdlPosition { .. }
             | NodeCommand::NoteTableId { .. }
+            | NodeCommand::SetConstraints { .. }
             | NodeCommand::Run { .. } => false,
             NodeCommand::Carry(carried) => carried.is_schema_change,
             _ => true,

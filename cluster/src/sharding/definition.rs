@@ -36,6 +36,20 @@ pub struct ConstraintDefinition {
     pub definition: String,
 }
 
+/// A foreign key to another sharded table of the group, or to the table itself.
+/// It is made when both tables have their leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKeyDefinition {
+    /// Its name.
+    pub name: String,
+    /// As `pg_get_constraintdef` prints it, qualified.
+    pub definition: String,
+    /// The referenced table.
+    pub references: TableId,
+    /// `COMMENT ON CONSTRAINT`.
+    pub comment: Option<String>,
+}
+
 /// A sharded table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
@@ -45,13 +59,18 @@ pub struct TableDefinition {
     pub schema: String,
     /// Name of the parent.
     pub name: String,
+    /// The table's name in the names of its leaves: that of its creation.
+    pub leaf_name: String,
     /// Columns in order.
     pub columns: Vec<ColumnDefinition>,
     /// Check, primary key and unique constraints.
     pub constraints: Vec<ConstraintDefinition>,
+    /// Made after the tables that they reference.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// `CREATE INDEX …` of every index that belongs to no constraint.
     pub indexes: Vec<String>,
-    /// In order.
+    /// In order; empty for a replicated table.
     pub distribution_columns: Vec<String>,
     /// The group that the table founded or entered.
     pub group_id: TableId,
@@ -68,7 +87,14 @@ pub struct TableDefinition {
 }
 
 impl TableDefinition {
-    /// The parent and its indexes, without leaves.
+    /// Whether it is an ordinary table with the same rows on every node: it has
+    /// neither distribution columns nor leaves.
+    pub fn is_replicated(&self) -> bool {
+        self.distribution_columns.is_empty()
+    }
+
+    /// The parent, or the replicated table itself, and its indexes; without
+    /// leaves.
     pub fn parent_statements(&self) -> Vec<String> {
         let columns = self.columns.iter().map(ColumnDefinition::clause);
         let constraints = self.constraints.iter().map(|constraint| {
@@ -76,21 +102,18 @@ impl TableDefinition {
         });
         let elements: Vec<_> = columns.chain(constraints).collect();
         let keys: Vec<_> = self.distribution_columns.iter().map(|c| quote_identifier(c)).collect();
-        let create = format!(
-            "CREATE TABLE {} ({}) PARTITION BY HASH ({})",
-            self.qualified_name(),
-            elements.join(", "),
-            keys.join(", ")
-        );
+        let ending = match self.is_replicated() {
+            true => self.storage_clause(),
+            false => format!(" PARTITION BY HASH ({})", keys.join(", ")),
+        };
+        let create =
+            format!("CREATE TABLE {} ({}){ending}", self.qualified_name(), elements.join(", "));
         std::iter::once(create).chain(self.indexes.iter().cloned()).collect()
     }
 
     /// The real leaves of node `me`.
     pub fn local_leaf_statements(&self, me: NodeId) -> Vec<String> {
-        let with = match self.leaf_options.as_slice() {
-            [] => String::new(),
-            options => format!(" WITH ({})", options.join(", ")),
-        };
+        let with = self.storage_clause();
         self.leaves(|node| node == me)
             .map(|leaf| {
                 format!(
@@ -115,6 +138,14 @@ impl TableDefinition {
             .collect()
     }
 
+    /// Storage parameters of what holds rows on this node.
+    fn storage_clause(&self) -> String {
+        match self.leaf_options.as_slice() {
+            [] => String::new(),
+            options => format!(" WITH ({})", options.join(", ")),
+        }
+    }
+
     /// The parent, quoted and qualified.
     pub fn qualified_name(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
@@ -125,10 +156,9 @@ impl TableDefinition {
         &'a self,
         on: impl Fn(NodeId) -> bool + 'a,
     ) -> impl Iterator<Item = LeafName> + 'a {
-        (0u16..)
-            .zip(&self.placement)
-            .filter(move |(_, node)| on(**node))
-            .map(|(number, _)| LeafName::new(self.table_id, &self.name, PartitionNumber(number)))
+        (0u16..).zip(&self.placement).filter(move |(_, node)| on(**node)).map(|(number, _)| {
+            LeafName::new(self.table_id, &self.leaf_name, PartitionNumber(number))
+        })
     }
 
     fn partition_clause(&self, partition: PartitionNumber) -> String {
@@ -179,6 +209,7 @@ mod tests {
             table_id: TableId(7),
             schema: "S".into(),
             name: "t".into(),
+            leaf_name: "t".into(),
             columns: vec![
                 ColumnDefinition { not_null: true, ..column("id", "bigint") },
                 ColumnDefinition {
@@ -195,6 +226,7 @@ mod tests {
                 name: "t_pkey".into(),
                 definition: "PRIMARY KEY (id)".into(),
             }],
+            foreign_keys: vec![],
             indexes: vec!["CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")".into()],
             distribution_columns: vec!["id".into()],
             group_id: TableId(7),

@@ -9,7 +9,9 @@ mod options;
 mod placement;
 
 pub use command::NodeCommand;
-pub use definition::{ColumnDefinition, ConstraintDefinition, TableDefinition};
+pub use definition::{
+    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, TableDefinition,
+};
 pub use identifier::{IdentifierError, parse_identifiers, parse_qualified_name, quote_identifier};
 pub use leaf_name::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
 pub use options::{

@@ -27,7 +27,7 @@ pub use api::{
 pub use callbacks::init;
 pub(crate) use definitions::note as note_relations;
 pub use dialog::Dialog;
-pub use everywhere::Everywhere;
+pub use everywhere::{Call, Calling, Everywhere};
 pub(crate) use exchange::{collect, forget_portal};
 pub(crate) use flight::{Errand, is_a_cursors, is_whole_transaction, reads_alone};
 pub use idle::IDLE_TIMEOUT;

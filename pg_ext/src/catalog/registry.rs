@@ -31,6 +31,15 @@ pub struct ShardedTable {
     pub leaf_options: Vec<String>,
 }
 
+/// A row of `shardman.replicated_table`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicatedTable {
+    /// The same on every node.
+    pub table_id: TableId,
+    /// OID on this node.
+    pub rel: pg_sys::Oid,
+}
+
 /// A row of `shardman.node`.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -56,6 +65,7 @@ pub struct Registry {
     by_id: HashMap<TableId, usize>,
     groups: HashMap<TableId, Vec<NodeId>>,
     members: Vec<Member>,
+    replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     /// Foreign leaves that have been asked about: asking takes several look-ups
     /// by name. Renamed they are never, and gone only with their table's row.
     foreign_leaves: RefCell<HashMap<pg_sys::Oid, NodeId>>,
@@ -77,6 +87,35 @@ impl Registry {
     /// All sharded tables, by table id.
     pub fn tables(&self) -> &[ShardedTable] {
         &self.tables
+    }
+
+    /// The replicated table of this OID.
+    pub fn replicated_of(&self, rel: pg_sys::Oid) -> Option<ReplicatedTable> {
+        self.replicated.get(&rel).copied()
+    }
+
+    /// The replicated table with this id.
+    pub fn replicated(&self, id: TableId) -> Option<ReplicatedTable> {
+        self.replicated.values().find(|table| table.table_id == id).copied()
+    }
+
+    /// All replicated tables, by table id.
+    pub fn replicated_tables(&self) -> Vec<ReplicatedTable> {
+        let mut tables: Vec<_> = self.replicated.values().copied().collect();
+        tables.sort_by_key(|table| table.table_id);
+        tables
+    }
+
+    /// The id of a table that is sharded or replicated.
+    pub fn managed_id(&self, rel: pg_sys::Oid) -> Option<TableId> {
+        let sharded = self.table_of(rel).map(|table| table.table_id);
+        sharded.or_else(|| self.replicated_of(rel).map(|table| table.table_id))
+    }
+
+    /// The table of this id on this node, sharded or replicated.
+    pub fn managed_rel(&self, id: TableId) -> Option<pg_sys::Oid> {
+        let sharded = self.table(id).map(|table| table.rel);
+        sharded.or_else(|| self.replicated(id).map(|table| table.rel))
     }
 
     /// The node of each partition of a group, by partition number.
@@ -118,7 +157,7 @@ impl Registry {
 thread_local! {
     static LOADED: RefCell<Option<Rc<Registry>>> = const { RefCell::new(None) };
     /// OIDs of the catalogues that the registry was loaded from.
-    static SOURCES: Cell<[pg_sys::Oid; 3]> = const { Cell::new([pg_sys::InvalidOid; 3]) };
+    static SOURCES: Cell<[pg_sys::Oid; 4]> = const { Cell::new([pg_sys::InvalidOid; 4]) };
 }
 
 /// Registers the callback that drops the cache. Called once, at load.
@@ -163,15 +202,20 @@ pub fn is_installed() -> bool {
     sources().is_some()
 }
 
-fn sources() -> Option<[pg_sys::Oid; 3]> {
+fn sources() -> Option<[pg_sys::Oid; 4]> {
     if !crate::in_cluster_database() {
         return None;
     }
-    Some([find_catalog(c"node")?, find_catalog(c"sharded_table")?, find_catalog(c"placement")?])
+    Some([
+        find_catalog(c"node")?,
+        find_catalog(c"sharded_table")?,
+        find_catalog(c"placement")?,
+        find_catalog(c"replicated_table")?,
+    ])
 }
 
-fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
-    let [node, sharded_table, placement] = sources;
+fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
+    let [node, sharded_table, placement, replicated_table] = sources;
     let mut registry = Registry::default();
     for row in read_latest(
         sharded_table,
@@ -196,6 +240,14 @@ fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
     )? {
         let group = registry.groups.entry(TableId(number(&row, 0)?)).or_default();
         group.push(NodeId(number(&row, 1)?));
+    }
+    for row in read_latest(
+        replicated_table,
+        "SELECT table_id, rel FROM shardman.replicated_table ORDER BY table_id",
+    )? {
+        let rel = pg_sys::Oid::from(number::<u32>(&row, 1)?);
+        let table = ReplicatedTable { table_id: TableId(number(&row, 0)?), rel };
+        registry.replicated.insert(rel, table);
     }
     for row in read_latest(
         node,

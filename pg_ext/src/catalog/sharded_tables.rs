@@ -64,7 +64,18 @@ pub fn register_table(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<
     invalidate()
 }
 
-/// Removes a table, and its group's placement with the group's last table.
+/// Enters a replicated table that now exists as `rel` on this node.
+pub fn register_replicated(table: TableId, rel: pg_sys::Oid) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    note_table_id(table)?;
+    Spi::run_with_args(
+        "INSERT INTO shardman.replicated_table (table_id, rel) VALUES ($1, $2)",
+        &[(table.0 as i64).into(), rel.into()],
+    )?;
+    invalidate()
+}
+
+/// Removes a table, sharded or replicated, and its group's placement with the group's last table.
 pub fn unregister_table(table: TableId) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     Spi::run_with_args(
@@ -75,6 +86,10 @@ pub fn unregister_table(table: TableId) -> Result<(), Report> {
            AND NOT EXISTS (SELECT FROM shardman.sharded_table AS t
                            WHERE t.group_id OPERATOR(pg_catalog.=) gone.group_id
                              AND t.table_id OPERATOR(pg_catalog.<>) $1)",
+        &[(table.0 as i64).into()],
+    )?;
+    Spi::run_with_args(
+        "DELETE FROM shardman.replicated_table WHERE table_id OPERATOR(pg_catalog.=) $1",
         &[(table.0 as i64).into()],
     )?;
     invalidate()

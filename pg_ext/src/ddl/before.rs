@@ -6,10 +6,14 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
-use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
+use super::{
+    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, receive,
+    truncate,
+};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
 use crate::{gate, schema_change, snapshot};
 
@@ -26,6 +30,18 @@ pub unsafe fn before_utility(
     let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
     // In an aborted block only ROLLBACK and the like get here, and catalogues
     // cannot be read.
+    // SAFETY: the caller's.
+    if !aborted
+        && OwnWork::is_going_on()
+        && unsafe { foreign_keys::are_left_out((*pstmt).utilityStmt) }
+    {
+        // SAFETY: the tag was looked at; the copy is ours.
+        return unsafe {
+            let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
+            foreign_keys::take_from_alter((*copy).utilityStmt.cast())?;
+            Ok(Step::Run { statement: copy, finish: None })
+        };
+    }
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
@@ -71,6 +87,12 @@ unsafe fn step_for(
             NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
                 Ok(Step::Receive(Received::Truncate))
             }
+            NodeTag::T_TruncateStmt => {
+                fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
+                truncate::before(pstmt)
+            }
+            NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)

@@ -8,6 +8,7 @@ use cluster::sharding::{NodeCommand, RequestedDistribution, TableDefinition, pla
 use pgrx::prelude::*;
 
 use super::fences::{not_in_leaf_schemas, relation_of};
+use super::foreign_keys::{self, Taken};
 use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
@@ -16,7 +17,7 @@ use super::{create_from_definition, lock_ddl};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::report::Report;
-use crate::{compat, membership, peers, settings};
+use crate::{compat, membership, peers, replicated, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -27,6 +28,7 @@ pub struct CreatedTable {
     /// The table whose group it enters.
     root: Option<Root>,
     leaf_options: Vec<String>,
+    foreign_keys: Taken,
 }
 
 /// The table named by `colocate_with`.
@@ -49,8 +51,12 @@ pub unsafe fn before(
     unsafe {
         not_in_leaf_schemas((*statement).relation)?;
         let requested = read_options((*statement).options)?;
+        if requested.is_replicated {
+            return replicated::before_create(pstmt, statement);
+        }
         let Some(distribution) = requested.distribution else {
             refuse_partition_by_hand(statement)?;
+            foreign_keys::refuse_reference_from_outside(statement.cast())?;
             return Ok(Step::Pass);
         };
         check_shape(statement, &distribution)?;
@@ -74,6 +80,7 @@ pub unsafe fn before(
         }
 
         lock_ddl()?;
+        let foreign_keys = foreign_keys::take_from_create(create)?;
         let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
         let num_parts = num_parts(&distribution, root.as_ref())?;
         (*create).partspec = compat::hash_partition_spec(&c_strings(&distribution.columns));
@@ -84,6 +91,7 @@ pub unsafe fn before(
             num_parts,
             root,
             leaf_options: requested.storage.iter().map(print_parameter).collect(),
+            foreign_keys,
         };
         Ok(Step::Run { statement: copy, finish: Some(Finish::CreateTable(created)) })
     }
@@ -108,7 +116,8 @@ impl CreatedTable {
         }
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
-        peers::tell_all(&NodeCommand::CreateTable(definition))
+        peers::tell_all(&NodeCommand::CreateTable(definition))?;
+        foreign_keys::add(rel, &self.foreign_keys)
     }
 
     fn definition(&self, rel: pg_sys::Oid) -> Result<TableDefinition, Report> {
@@ -328,6 +337,13 @@ unsafe fn refuse_partition_by_hand(statement: *mut pg_sys::CreateStmt) -> Result
         let Some(rel) = (unsafe { relation_of(parent) }) else { continue };
         if super::is_leaf_schema(rel) {
             return Err(super::leaf_by_hand(rel));
+        }
+        if registry()?.replicated_of(rel).is_some() {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                "cannot inherit from a replicated table",
+            )
+            .hint("Use LIKE to take over columns."));
         }
         if registry()?.table_of(rel).is_some() {
             return Err(Report::new(

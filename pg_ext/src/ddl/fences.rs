@@ -137,7 +137,10 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
         }
         let ours = elements::<pg_sys::DefElem>((*into).options).any(|option| {
             let name = text((*option).defname);
-            matches!(name.as_str(), "distributed_by" | "num_parts" | "colocate_with")
+            matches!(
+                name.as_str(),
+                "distributed_by" | "num_parts" | "colocate_with" | "replicated" | "global"
+            )
         });
         if !ours {
             return Ok(());
@@ -145,7 +148,7 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
     }
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "CREATE TABLE AS cannot create a sharded table",
+        "CREATE TABLE AS cannot create a sharded or replicated table",
     )
-    .hint("Use CREATE TABLE … WITH (distributed_by = …), then INSERT … SELECT."))
+    .hint("Use CREATE TABLE … WITH (…), then INSERT … SELECT."))
 }

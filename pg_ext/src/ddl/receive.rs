@@ -5,7 +5,10 @@
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
-use super::{OwnWork, attach, broadcast, carry, create_from_definition, create_index, drop};
+use super::{
+    OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
+    foreign_keys,
+};
 use crate::catalog::note_table_id;
 use crate::report::Report;
 use crate::schema_change;
@@ -32,6 +35,13 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         }
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
+        }
+        NodeCommand::AddForeignKeys { table, foreign_keys } => {
+            foreign_keys::add_defined(table, &foreign_keys)
+        }
+        NodeCommand::DropForeignKeys { table, names } => foreign_keys::drop_named(table, &names),
+        NodeCommand::SetConstraints { names, is_deferred } => {
+            deferral::apply(names.as_deref(), is_deferred)
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),

@@ -5,7 +5,9 @@ use pgrx::pg_sys;
 use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
+use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use crate::replicated::CreatedReplicated;
 use crate::report::Report;
 
 /// How the hook goes on.
@@ -40,8 +42,12 @@ pub enum Finish {
     Carry(Box<CarriedHere>),
     /// Leaves, registration, other nodes.
     CreateTable(CreatedTable),
+    /// Registration, other nodes.
+    CreateReplicated(CreatedReplicated),
     /// Other nodes.
     CreateIndex(CreatedIndex),
+    /// Leaves, other nodes.
+    Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
     /// The isolation level may have become REPEATABLE READ.
@@ -59,7 +65,9 @@ impl Finish {
         match self {
             Finish::Carry(carried) => carried.finish(),
             Finish::CreateTable(created) => created.finish(),
+            Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
+            Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)

@@ -1,4 +1,4 @@
-//! Which sharded table a statement is about.
+//! Which sharded or replicated table a statement is about.
 #![allow(unsafe_code)]
 
 use pgrx::prelude::*;
@@ -8,7 +8,7 @@ use crate::catalog::{ActingAs, registry};
 use crate::lists::{elements, text};
 use crate::report::Report;
 
-/// A sharded table that the statement changes: itself, or its columns, indexes,
+/// A sharded or replicated table that the statement changes: itself, or its columns, indexes,
 /// constraints, triggers, policies, rules or statistics objects. One of them if
 /// there are several. An error if it would change a leaf.
 ///
@@ -26,7 +26,7 @@ pub unsafe fn sharded_target(statement: *mut pg_sys::Node) -> Result<Option<pg_s
     }
     let registry = registry()?;
     let tables = named.into_iter().map(table_of_index);
-    Ok(tables.into_iter().find(|rel| registry.table_of(*rel).is_some()))
+    Ok(tables.into_iter().find(|rel| registry.managed_id(*rel).is_some()))
 }
 
 /// The relations that a statement names, as far as it can be about tables.
@@ -161,7 +161,7 @@ unsafe fn statistics_table(names: *mut pg_sys::List) -> Result<Vec<pg_sys::Oid>,
 /// The sharded tables in a schema.
 fn in_schema(schema: &str) -> Result<Vec<pg_sys::Oid>, Report> {
     relations(
-        "SELECT t.rel FROM shardman.sharded_table AS t
+        "SELECT t.rel FROM (SELECT rel FROM shardman.sharded_table UNION ALL SELECT rel FROM shardman.replicated_table) AS t
               JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.rel
               JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
          WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
@@ -178,7 +178,7 @@ unsafe fn owned_by(roles: *mut pg_sys::List) -> Result<Vec<pg_sys::Oid>, Report>
             .collect()
     };
     relations(
-        "SELECT t.rel FROM shardman.sharded_table AS t
+        "SELECT t.rel FROM (SELECT rel FROM shardman.sharded_table UNION ALL SELECT rel FROM shardman.replicated_table) AS t
               JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.rel
          WHERE c.relowner OPERATOR(pg_catalog.=) ANY ($1)",
         owners.into(),

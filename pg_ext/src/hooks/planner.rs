@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 
 use super::{partial_state, partitionwise};
 use crate::catalog::registry;
+use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
@@ -104,6 +105,7 @@ unsafe fn before(
             planning.returns_states = partial_state::is_wanted(query);
             return Ok(planning);
         }
+        ddl::refuse_moves(query)?;
         if settings::enable_router() {
             match router::plan(query, cursor_options, parameters)? {
                 Planned::Statement(routed) => {

@@ -1,0 +1,27 @@
+-- Replicated tables: the same rows on every node, kept equal by triggers.
+
+CREATE FUNCTION shardman.lock_replicated_table() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lock_replicated_table_wrapper';
+COMMENT ON FUNCTION shardman.lock_replicated_table() IS 'internal: before a statement writes a replicated table, takes its writer lock on its home node';
+
+CREATE FUNCTION shardman.replicate_changes() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'replicate_changes_wrapper';
+COMMENT ON FUNCTION shardman.replicate_changes() IS 'internal: after a statement wrote a replicated table, has the other nodes do the same to their copies';
+
+CREATE FUNCTION shardman.lock_writers(tables text) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lock_writers_wrapper';
+COMMENT ON FUNCTION shardman.lock_writers(text) IS 'internal: takes writer locks of replicated tables of which this node is the home';
+
+CREATE FUNCTION shardman.apply_changes(table_id bigint, changes bytea) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'apply_changes_wrapper';
+COMMENT ON FUNCTION shardman.apply_changes(bigint, bytea) IS 'internal: what a statement on another node did to a replicated table';
+
+CREATE VIEW shardman.global_tables AS
+    SELECT r.rel::regclass AS relid,
+           (SELECT min(id) FROM shardman.node WHERE state = 'active') AS main_rgid,
+           c.relname, n.nspname, 'trigger'::text AS kind
+    FROM shardman.replicated_table AS r
+         JOIN pg_catalog.pg_class AS c ON c.oid = r.rel
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
+COMMENT ON VIEW shardman.global_tables IS 'replicated tables; main_rgid is the home node, where writers queue up';
+GRANT SELECT ON shardman.global_tables TO PUBLIC;
