@@ -18,7 +18,7 @@ use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::moving::not_while_moving;
 use crate::report::Report;
-use crate::{compat, membership, peers, replicated, settings};
+use crate::{compat, membership, peers, replicated, schema_change, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -135,7 +135,9 @@ impl CreatedTable {
                 (root.group_id, placement.to_vec())
             }
             None => {
-                let active = registry.members().iter().filter(|member| member.is_active);
+                let missing = schema_change::missing_members()?;
+                let active = registry.members().iter();
+                let active = active.filter(|it| it.is_active && !missing.contains(&it.id));
                 let active: Vec<_> = active.map(|member| member.id).collect();
                 (table_id, place(table_id, self.num_parts, &active))
             }

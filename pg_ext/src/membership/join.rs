@@ -178,7 +178,7 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 
 /// Makes every sharded and replicated table on the newcomer that it does not
 /// have yet, each as its owner and in a transaction of its own, and gives it the
-/// rows of the latter.
+/// rows of the latter. The schema is that after `position`.
 fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     // Before the tables that belong to them.
