@@ -25,4 +25,4 @@ mod work;
 mod worker;
 
 pub use launcher::register;
-pub use submit::{submit, submit_and_wait};
+pub use submit::{submit, submit_and_wait, submit_to};

@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use cluster::LogIndex;
 use cluster::jobs::{Job, JobAnswer, JobCommand, JobId, JobKind, JobRefusal, JobStatus};
+use cluster::{LogIndex, NodeId};
 use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 
@@ -22,7 +22,11 @@ const PROPOSALS: usize = 3;
 /// Submits a job of the current user, to be driven by this node as long as it
 /// is there. Returns its id once `shardman.cmd_log` of this node shows it.
 pub fn submit(kind: JobKind) -> Result<JobId, Report> {
-    let home = my_identity()?.node_id;
+    submit_to(my_identity()?.node_id, kind)
+}
+
+/// The same for a job that another node is to drive.
+pub fn submit_to(home: NodeId, kind: JobKind) -> Result<JobId, Report> {
     let (key, owner, at) = (random_hex(16)?, current_user(), log::now());
     let command = JobCommand::Submit { key, kind, owner, home, at };
     let mut proposals = 0;

@@ -112,6 +112,7 @@ impl Member {
                 let metadata = self.applied.borrow().metadata.clone();
                 let fates = tokens.into_iter().map(|token| metadata.ddl().fate(token));
                 Ok(Response::Fates(fates.collect()))
+            }
             Request::AwaitMetadata { beyond, timeout_ms } => {
                 let mut applied = self.applied.clone();
                 let news = applied.wait_for(|applied| applied.index > beyond);
@@ -160,6 +161,9 @@ impl Member {
     }
 
     pub(super) fn check_running(&self) -> Result<(), RaftError> {
+        if self.peers.is_removed() {
+            return Err(RaftError::Removed { node: self.identity.node_id });
+        }
         let metrics = self.raft.metrics();
         let died = metrics.borrow().running_state.is_err() || metrics.has_changed().is_err();
         if died { Err(self.death()) } else { Ok(()) }

@@ -4,6 +4,7 @@ mod create_index;
 mod drop_index;
 mod leaves;
 mod reindex;
+mod remove_node;
 mod switch;
 mod tablespace;
 
@@ -21,6 +22,6 @@ pub fn of(kind: &JobKind) -> Box<dyn Kind> {
             Box::new(tablespace::CreateTablespace { name, owner, location, options })
         }
         JobKind::DropTablespace { name } => Box::new(tablespace::DropTablespace { name }),
-        other => Box::new(super::kind::Unknown(other.name())),
+        JobKind::RemoveNode { node, force } => Box::new(remove_node::RemoveNode { node, force }),
     }
 }
