@@ -25,4 +25,5 @@ mod work;
 mod worker;
 
 pub use launcher::register;
-pub use submit::{submit, submit_and_wait, submit_to};
+pub use submit::{submit, submit_and_wait};
+pub use work::in_transaction;

@@ -11,7 +11,7 @@ use raft::Request;
 use super::{log, submit};
 use crate::catalog::registry;
 use crate::compat;
-use crate::membership::{my_identity, my_identity_if_any};
+use crate::membership::{current_user, my_identity, my_identity_if_any, random_hex};
 use crate::report::{OrRaise, Report};
 use crate::worker::{self, ask_log};
 
@@ -103,7 +103,8 @@ fn rm_node(id: i32, force: bool) -> i64 {
             let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
             Report::new(code, format!("node {id} is the only node of the cluster"))
         })?;
-        submit::submit_to(home, JobKind::RemoveNode { node, force })
+        let kind = JobKind::RemoveNode { node, force };
+        submit::submit_as(kind, random_hex(16)?, current_user(), home)
     };
     remove().or_raise().0 as i64
 }

@@ -22,12 +22,14 @@ const PROPOSALS: usize = 3;
 /// Submits a job of the current user, to be driven by this node as long as it
 /// is there. Returns its id once `shardman.cmd_log` of this node shows it.
 pub fn submit(kind: JobKind) -> Result<JobId, Report> {
-    submit_to(my_identity()?.node_id, kind)
+    let home = my_identity()?.node_id;
+    submit_as(kind, random_hex(16)?, current_user(), home)
 }
 
-/// The same for a job that another node is to drive.
-pub fn submit_to(home: NodeId, kind: JobKind) -> Result<JobId, Report> {
-    let (key, owner, at) = (random_hex(16)?, current_user(), log::now());
+/// The same for another user, to be driven by another node. The same key again is
+/// the same job.
+pub fn submit_as(kind: JobKind, key: String, owner: String, home: NodeId) -> Result<JobId, Report> {
+    let at = log::now();
     let command = JobCommand::Submit { key, kind, owner, home, at };
     let mut proposals = 0;
     let proposed = loop {
