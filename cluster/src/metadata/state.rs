@@ -56,6 +56,11 @@ impl Metadata {
         self.nodes.get(&id)
     }
 
+    /// Whether a node was a member once and is none any more.
+    pub fn has_removed(&self, id: NodeId) -> bool {
+        id < self.next_node_id && !self.nodes.contains_key(&id)
+    }
+
     /// Managed DDL.
     pub fn ddl(&self) -> &DdlLog {
         &self.ddl
@@ -312,7 +317,9 @@ mod tests {
         let mut metadata = cluster_of_one();
         add(&mut metadata, 2);
         metadata.apply(MetadataCommand::RemoveNode { node: NodeId(2) });
+        assert!(metadata.has_removed(NodeId(2)) && !metadata.has_removed(NodeId(3)));
         assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(3) });
+        assert!(!metadata.has_removed(NodeId(3)));
     }
 
     #[test]

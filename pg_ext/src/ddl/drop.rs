@@ -13,6 +13,7 @@ use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl, sequences};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
+use crate::membership::my_identity_if_any;
 use crate::moving::tables_not_while_moving;
 use crate::report::Report;
 use crate::{compat, peers};
@@ -151,7 +152,8 @@ pub fn before_drop(rel: pg_sys::Oid) -> Result<(), Report> {
         None
     };
     match table {
-        Some(table) if !is_permitted(table) => Err(Report::new(
+        // A server that has left its cluster is nobody's concern.
+        Some(table) if !is_permitted(table) && my_identity_if_any()?.is_some() => Err(Report::new(
             PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             format!("cannot drop table {} together with another object", qualified_name(table)),
         )
