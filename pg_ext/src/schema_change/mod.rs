@@ -21,7 +21,7 @@ pub use applied::note_position;
 pub use decision::{init, may_roll_back_prepared, prepared_under};
 pub use line::{lock_ddl, stand_in_line_here};
 pub use other_work::{note_query, note_utility};
-pub use queue::register;
+pub use queue::{in_transaction, register};
 pub use receive::{begin, pin_time};
 pub use tell::tell_all;
 pub use token::is_wanted;

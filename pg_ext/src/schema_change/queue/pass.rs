@@ -12,6 +12,7 @@ use super::super::token::unexpected;
 use super::super::{applied, queue::entry, queue::prepared};
 use crate::catalog::{Member, is_installed, registry};
 use crate::membership::{Dialog, my_identity_if_any};
+use crate::replicated;
 use crate::report::Report;
 use crate::worker;
 
@@ -56,7 +57,9 @@ impl Queue {
         let position = done?;
         self.report(me, position, &view)?;
         if state == NodeState::Down && position >= view.tail.position {
-            propose(MetadataCommand::ReturnNode { node: me, position })?;
+            replicated::catch_up(&own, || {
+                propose(MetadataCommand::ReturnNode { node: me, position })
+            })?;
         }
         Ok(true)
     }
