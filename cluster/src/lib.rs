@@ -11,6 +11,7 @@ mod identity;
 mod ids;
 pub mod jobs;
 pub mod metadata;
+pub mod rebalance;
 pub mod replication;
 mod server_description;
 pub mod sharding;

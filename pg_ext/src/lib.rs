@@ -18,6 +18,7 @@ mod in_doubt;
 mod jobs;
 mod lists;
 mod membership;
+mod moving;
 mod node_session;
 mod peers;
 mod recovery;
@@ -52,6 +53,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["jobs"]);
 extension_sql_file!(
     "../../catalog_sql/schema/replicated.sql",
     name = "replicated",

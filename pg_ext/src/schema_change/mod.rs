@@ -17,7 +17,7 @@ mod tell;
 mod token;
 mod transaction;
 
-pub use applied::note_position;
+pub use applied::{note_position, wait_for};
 pub use decision::{init, may_roll_back_prepared, prepared_under};
 pub use line::{lock_ddl, stand_in_line_here};
 pub use other_work::{note_query, note_utility};
