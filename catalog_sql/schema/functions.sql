@@ -85,6 +85,14 @@ CREATE FUNCTION shardman.adopt(identity text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
 
+CREATE FUNCTION shardman.current_command() RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'current_command_wrapper';
+COMMENT ON FUNCTION shardman.current_command() IS 'internal: the number of this command in its transaction, with which another node''s INSERT begins';
+
+CREATE FUNCTION shardman.is_first_change(xmin xid, cmin cid, beginning integer) RETURNS boolean
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'is_first_change_wrapper';
+COMMENT ON FUNCTION shardman.is_first_change(xid, cid, integer) IS 'internal: raises if a row that ON CONFLICT DO UPDATE is about to change comes from the same statement of another node';
+
 CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_state_wrapper';
 COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggregate of a statement from another node, asks for its transition state';

@@ -30,6 +30,7 @@ mod sequence;
 mod settings;
 mod shared_memory;
 mod snapshot;
+mod upsert;
 mod worker;
 mod wrapper;
 
