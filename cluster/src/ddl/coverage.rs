@@ -62,6 +62,8 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const REINDEX: &str =
+    "cannot run inside a transaction; CONCURRENTLY, of a table or an index, is a job on every node";
 const SPACES: &str =
     "every node, as a job, with {rgid} in the location or WITH (global) or shardman.broadcast_ddl";
 const SHARED: &str = "a server's own matter";
@@ -184,7 +186,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP FOREIGN DATA WRAPPER"),
     broadcast("DROP FOREIGN TABLE"),
     broadcast("DROP FUNCTION"),
-    on_tables("DROP INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("DROP INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("DROP LANGUAGE"),
     local("DROP MATERIALIZED VIEW", OWN_ROWS),
     broadcast("DROP OPERATOR"),
@@ -231,7 +233,7 @@ pub const COVERAGE: &[Coverage] = &[
         tag: "REINDEX",
         on_sharded: OnSharded::ThisNode,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: REINDEX,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
     of_roles("REVOKE ROLE"),

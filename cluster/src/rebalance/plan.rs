@@ -65,8 +65,9 @@ pub fn choose_next(
         running.iter().map(|one| (one.source, one.destination)).collect();
     let mut chosen = Vec::new();
     for one in waiting {
-        let is_apart =
-            busy.iter().all(|(source, destination)| (*source, *destination) != (one.source, one.destination));
+        let is_apart = busy
+            .iter()
+            .all(|(source, destination)| (*source, *destination) != (one.source, one.destination));
         if busy.len() < most && is_apart {
             busy.push((one.source, one.destination));
             chosen.push(*one);

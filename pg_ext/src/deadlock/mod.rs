@@ -12,6 +12,6 @@ mod sql;
 mod victim;
 
 pub use background::register;
-pub use round::Observers;
 pub use place::{Place, coordinate, my_pid, my_start};
+pub use round::Observers;
 pub use victim::init;

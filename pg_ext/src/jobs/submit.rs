@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use cluster::{LogIndex, NodeId};
 use cluster::jobs::{Job, JobAnswer, JobCommand, JobId, JobKind, JobRefusal, JobStatus};
+use cluster::{LogIndex, NodeId};
 use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 
@@ -28,12 +28,7 @@ pub fn submit(kind: JobKind) -> Result<JobId, Report> {
 
 /// The same for another user, to be driven by another node. The same key again is
 /// the same job.
-pub fn submit_as(
-    kind: JobKind,
-    key: String,
-    owner: String,
-    home: NodeId,
-) -> Result<JobId, Report> {
+pub fn submit_as(kind: JobKind, key: String, owner: String, home: NodeId) -> Result<JobId, Report> {
     let at = log::now();
     let command = JobCommand::Submit { key, kind, owner, home, at };
     let mut proposals = 0;

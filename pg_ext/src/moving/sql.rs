@@ -12,7 +12,11 @@ use crate::report::{OrRaise, Report};
 use crate::worker::ask_log;
 
 #[pg_extern(sql = false)]
-fn move_part(part_name: Option<&str>, destination: Option<i32>, source: Option<i32>) -> Option<i64> {
+fn move_part(
+    part_name: Option<&str>,
+    destination: Option<i32>,
+    source: Option<i32>,
+) -> Option<i64> {
     let (part_name, destination) = (part_name?, destination?);
     Some(submit_move(part_name, destination, source).or_raise())
 }
@@ -61,10 +65,8 @@ fn submit_move(part_name: &str, destination: i32, source: Option<i32>) -> Result
 }
 
 fn active(registry: &Registry, id: i32) -> Result<&Member, Report> {
-    let unknown = Report::new(
-        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-        format!("node {id} does not exist"),
-    );
+    let unknown =
+        Report::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("node {id} does not exist"));
     let member = u32::try_from(id).ok().and_then(|id| registry.member(NodeId(id)));
     let member = member.ok_or(unknown.hint("Look at shardman.nodes."))?;
     if !member.is_active {
@@ -160,7 +162,9 @@ fn rebalance_plan(
                 placement.iter().filter(|at| **at == node).count()
             };
             let reason = match goal.by_size {
-                true => format!("node {} holds more bytes than node {}", one.source, one.destination),
+                true => {
+                    format!("node {} holds more bytes than node {}", one.source, one.destination)
+                }
                 false => format!(
                     "node {} holds {} partitions of the group, node {} holds {}",
                     one.source,

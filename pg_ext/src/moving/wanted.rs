@@ -8,7 +8,7 @@ use cluster::{NodeId, PartitionNumber, TableId};
 use pgrx::prelude::*;
 
 use super::leaves::leaves_of;
-use crate::catalog::{ActingAs, Registry, registry};
+use crate::catalog::{Registry, registry};
 use crate::deadlock::Observers;
 use crate::report::Report;
 
@@ -70,7 +70,8 @@ fn groups(wanted: &Wanted, registry: &Registry) -> Vec<TableId> {
 
 /// Bytes of each partition of each group, with indexes, as their nodes say.
 fn sizes() -> Result<BTreeMap<(TableId, PartitionNumber), u64>, Report> {
-    let all = Observers::default().ask_all("SELECT shardman.local_part_sizes()::pg_catalog.text")?;
+    let all =
+        Observers::default().ask_all("SELECT shardman.local_part_sizes()::pg_catalog.text")?;
     if let Some(trouble) = all.troubles.first() {
         return Err(Report::new(
             PgSqlErrorCode::ERRCODE_CANNOT_CONNECT_NOW,
@@ -81,8 +82,11 @@ fn sizes() -> Result<BTreeMap<(TableId, PartitionNumber), u64>, Report> {
     let mut sizes = BTreeMap::new();
     for (_, answer) in all.answers {
         let rows: Vec<(u64, u16, u64)> = serde_json::from_str(&answer).map_err(|error| {
-            Report::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "could not read a node's answer")
-                .detail(error.to_string())
+            Report::new(
+                PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                "could not read a node's answer",
+            )
+            .detail(error.to_string())
         })?;
         for (group, partition, bytes) in rows {
             sizes.insert((TableId(group), PartitionNumber(partition)), bytes);
@@ -111,14 +115,4 @@ pub fn named_group(relation: &str) -> Result<TableId, Report> {
         )
         .hint("Look at shardman.sharded_tables.")
     })
-}
-
-/// Partitions that are on a node.
-pub fn count_on(node: NodeId) -> Result<i64, Report> {
-    let _acting = ActingAs::owner_of_the_catalogs();
-    let count = Spi::get_one_with_args::<i64>(
-        "SELECT pg_catalog.count(*) FROM shardman.placement WHERE node_id OPERATOR(pg_catalog.=) $1",
-        &[(node.0 as i32).into()],
-    )?;
-    Ok(count.unwrap_or_default())
 }

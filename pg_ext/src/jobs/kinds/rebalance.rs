@@ -48,7 +48,8 @@ impl Kind for Rebalance {
             let (index, metadata) = ask_log(seen, LOOK)?;
             seen = index;
             let status = |job: JobId| metadata.jobs().get(job).map(|job| job.status);
-            let is_running = |one: &Move| one.job.is_some_and(|job| status(job).is_some_and(|s| !s.is_over()));
+            let is_running =
+                |one: &Move| one.job.is_some_and(|job| status(job).is_some_and(|s| !s.is_over()));
             let running: Vec<PlannedMove> =
                 state.moves.iter().filter(|one| is_running(one)).map(|one| one.planned).collect();
             let waiting: Vec<PlannedMove> =
@@ -66,10 +67,13 @@ impl Kind for Rebalance {
             let chosen = choose_next(&waiting, &running, settings::max_parallel_moves());
             let (id, owner) = (driving.job().id, driving.job().owner.clone());
             for one in &chosen {
-                let Some(at) = state.moves.iter().position(|known| known.planned == *one) else { continue };
+                let Some(at) = state.moves.iter().position(|known| known.planned == *one) else {
+                    continue;
+                };
                 // The same key again, should this be lost on the way, is the same job.
                 let key = format!("rebalance {id} {at}");
-                let job = submit::submit_as(self.job_of(one)?, key, owner.clone(), one.destination)?;
+                let job =
+                    submit::submit_as(self.job_of(one)?, key, owner.clone(), one.destination)?;
                 state.moves[at].job = Some(job);
             }
             if !chosen.is_empty() {
@@ -102,4 +106,3 @@ impl Rebalance {
         })
     }
 }
-
