@@ -33,3 +33,12 @@ pub fn tell(nodes: &[NodeId], command: &NodeCommand) -> Result<(), Report> {
     let statement = format!("SET {APPLY} TO {}", quote_literal(&command));
     Ok(snapshot::allowing_ddl(|| fdw::session::execute_on_all(nodes, &statement))?)
 }
+
+/// The refusal of a node that is no member.
+pub fn no_such_node(node: NodeId) -> Report {
+    Report::new(
+        pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("node {node} does not exist"),
+    )
+    .hint("Look at shardman.nodes and shardman.parts.")
+}

@@ -62,6 +62,7 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const NODE_BY_NODE: &str = "each node in transactions of its own";
 const SHARED: &str = "a server's own matter";
 const COUNTS_HERE: &str = "a sequence counts on one node only";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
@@ -115,15 +116,15 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER VIEW"),
     Coverage {
         tag: "ANALYZE",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: "statistics of this node's planner, with samples of the partitions of other nodes",
+        note: "and samples of all partitions for this node's planner; for that of every node: `shardman.global_analyze()`",
     },
     Coverage {
         tag: "CLUSTER",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
     on_tables("COMMENT", OnSharded::EveryNode, ""),
     broadcast("CREATE ACCESS METHOD"),
@@ -227,9 +228,9 @@ pub const COVERAGE: &[Coverage] = &[
     local("REFRESH MATERIALIZED VIEW", OWN_ROWS),
     Coverage {
         tag: "REINDEX",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
     of_roles("REVOKE ROLE"),
@@ -243,9 +244,9 @@ pub const COVERAGE: &[Coverage] = &[
     },
     Coverage {
         tag: "VACUUM",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
 ];
 

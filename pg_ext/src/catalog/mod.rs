@@ -10,7 +10,8 @@ mod table_definition;
 pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
-    Member, ReplicatedTable, forget_registry, init, is_installed, loaded_registry, registry,
+    Member, Registry, ReplicatedTable, ShardedTable, forget_registry, init, is_installed,
+    loaded_registry, registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sharded_tables::{

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
 use super::{
-    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, receive,
-    truncate,
+    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, maintenance,
+    receive, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -75,6 +75,9 @@ pub unsafe fn before_utility(
                 fences::check(statement)?;
                 truncate::before(pstmt)
             }
+            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt | NodeTag::T_ReindexStmt => {
+                maintenance::before(pstmt, at_top)
+            }
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
@@ -140,6 +143,7 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::MAINTAIN => return maintenance::receive(&value),
             node_session::GATE => match GateRequest::parse(&value) {
                 Some(GateRequest::Close(closing)) => {
                     snapshot::joins_the_cluster();

@@ -22,6 +22,7 @@ mod hide;
 mod key_types;
 mod leaves;
 mod lock;
+mod maintenance;
 mod managed_role;
 mod meaning;
 mod own_work;

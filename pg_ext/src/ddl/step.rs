@@ -7,6 +7,7 @@ use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use super::maintenance::{self, MaintainedHere};
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
 
@@ -16,6 +17,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// There is nothing to run here but what comes afterwards.
+    Only(Finish),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
     Receive(Received),
     /// PostgreSQL runs the statement, then we finish.
@@ -50,6 +53,10 @@ pub enum Finish {
     Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Other nodes, outside of the transaction.
+    Maintain(MaintainedHere),
+    /// The end of what another node asked for.
+    EndMaintenance,
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -69,6 +76,11 @@ impl Finish {
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Maintain(maintained) => maintained.finish(),
+            Finish::EndMaintenance => {
+                maintenance::end_received();
+                Ok(())
+            }
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
             }

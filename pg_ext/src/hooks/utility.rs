@@ -26,6 +26,8 @@ unsafe extern "C-unwind" {
         dest: *mut pg_sys::DestReceiver,
         completion: *mut pg_sys::QueryCompletion,
     );
+    #[link_name = "CreateCommandTag"]
+    fn create_command_tag_raw(statement: *mut pg_sys::Node) -> pg_sys::CommandTag::Type;
 }
 
 /// What the guarded part decided, as plain data.
@@ -89,7 +91,7 @@ unsafe extern "C-unwind" fn process_utility(
                 completion,
             );
         } else if !completion.is_null() {
-            (*completion).commandTag = pg_sys::CommandTag::CMDTAG_SET;
+            (*completion).commandTag = create_command_tag_raw((*pstmt).utilityStmt);
             (*completion).nprocessed = 0;
         }
         if !decision.finish.is_null() {
@@ -113,6 +115,10 @@ unsafe fn before(
             Step::Pass => untouched,
             Step::Receive(received) => Decision { received: Some(received), ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
+            Step::Only(finish) => {
+                let finish = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish);
+                Decision { statement: ptr::null_mut(), finish, ..untouched }
+            }
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();
                 let statement = if is_original { pstmt } else { statement };
