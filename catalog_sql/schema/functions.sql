@@ -73,6 +73,14 @@ CREATE FUNCTION shardman.transaction_outcome(gid text) RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'transaction_outcome_wrapper';
 COMMENT ON FUNCTION shardman.transaction_outcome(text) IS 'internal: what this node knows of a distributed transaction: committed, aborted (then it promises that this will not change), prepared or unknown';
 
+CREATE FUNCTION shardman.claim_schema_change(token bigint, log_position bigint) RETURNS boolean
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'claim_schema_change_wrapper';
+COMMENT ON FUNCTION shardman.claim_schema_change(bigint, bigint) IS 'internal: notes that the running transaction does a schema change of the metadata log; false if it is done';
+
+CREATE FUNCTION shardman.schema_log() RETURNS jsonb
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'schema_log_wrapper';
+COMMENT ON FUNCTION shardman.schema_log() IS 'how schema changes stand in the metadata log as this node knows it: who holds the right to make one, the last one, how far each member is';
+
 CREATE FUNCTION shardman.describe_server() RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_server_wrapper';
 COMMENT ON FUNCTION shardman.describe_server() IS 'internal: what a member checks before it admits this server, as JSON';
@@ -89,6 +97,7 @@ REVOKE ALL ON FUNCTION
     shardman.recover_xacts(), shardman.resolve_in_doubt(text, text), shardman.transaction_outcome(text),
     shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
+    shardman.claim_schema_change(bigint, bigint), shardman.schema_log(),
     shardman.adopt(text)
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION shardman.transaction_outcome(text), shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;
+GRANT EXECUTE ON FUNCTION shardman.claim_schema_change(bigint, bigint), shardman.transaction_outcome(text), shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;

@@ -21,14 +21,29 @@ CREATE TABLE shardman.log_position (
     applied_index bigint NOT NULL
 );
 COMMENT ON TABLE shardman.log_position IS 'how far each applier of this node has brought the metadata log into PostgreSQL';
-INSERT INTO shardman.log_position VALUES ('nodes', 0);
+INSERT INTO shardman.log_position VALUES ('nodes', 0), ('ddl', 0);
 
--- One row. Locked EXCLUSIVE by every managed DDL, first on the node with the
--- lowest id: that lock is the cluster's DDL lock.
+-- Inserted by every transaction that does what was decided under a token, so
+-- that exactly one does; gone when the queue has come by.
+CREATE TABLE shardman.ddl_done (
+    token bigint PRIMARY KEY
+);
+COMMENT ON TABLE shardman.ddl_done IS 'changes of the schema that are done on this node and that its queue has not passed yet';
+
+-- At most one row: the entry at which the queue stands, because it failed.
+CREATE TABLE shardman.ddl_failure (
+    log_position bigint PRIMARY KEY,
+    failed_at    timestamptz NOT NULL,
+    message      text NOT NULL
+);
+COMMENT ON TABLE shardman.ddl_failure IS 'why the queue of schema changes does not go on; it is tried again and again';
+
+-- One row. Locked EXCLUSIVE on the node with the lowest id by who waits for the
+-- right to change the schema.
 CREATE TABLE shardman.ddl_state (
     last_table_id bigint NOT NULL
 );
-COMMENT ON TABLE shardman.ddl_state IS 'the last table id given in the cluster; its table lock is the DDL lock';
+COMMENT ON TABLE shardman.ddl_state IS 'the last table id given in the cluster; its table lock is the line for the right to change the schema';
 INSERT INTO shardman.ddl_state VALUES (0);
 
 CREATE TABLE shardman.sharded_table (
@@ -57,8 +72,8 @@ CREATE TABLE shardman.replicated_table (
 COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
 COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table TO PUBLIC;
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -9,6 +9,7 @@ pub mod deadlock;
 mod digits;
 mod identity;
 mod ids;
+pub mod jobs;
 pub mod metadata;
 pub mod replication;
 mod server_description;

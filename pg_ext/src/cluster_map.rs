@@ -20,7 +20,7 @@ use crate::membership::{self, Address};
 use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
 use crate::peers;
 use crate::recovery;
-use crate::{gate, snapshot};
+use crate::{gate, schema_change, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -92,6 +92,11 @@ impl ClusterMap for Catalogs {
         Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
+    fn is_replicated(&self, relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.replicated_of(relid).is_some())
+    }
+
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         if let Some(known) = registry.generation(node) {
@@ -143,7 +148,11 @@ impl ClusterMap for Catalogs {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
         let transaction = TransactionName { coordinator, life: recovery::present_life(), xid };
         let nodes: Vec<_> = participants.iter().flatten().copied().collect();
-        Gid::new(transaction, number, &nodes).to_string()
+        let gid = Gid::new(transaction, number, &nodes);
+        match schema_change::prepared_under() {
+            Some(token) => gid.under(token).to_string(),
+            None => gid.to_string(),
+        }
     }
 
     fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
@@ -151,10 +160,16 @@ impl ClusterMap for Catalogs {
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();
         match gid {
+            // The metadata log decides, with the marker for its decision row.
+            Some(gid) if gid.token.is_some() => Ok(()),
             // Servers that a user created by hand are not recovered.
             Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
+    }
+
+    fn may_roll_back_prepared(&self) -> bool {
+        schema_change::may_roll_back_prepared()
     }
 
     fn check_isolation(&self, node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Refusal> {

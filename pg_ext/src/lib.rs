@@ -15,6 +15,7 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
 mod node_session;
@@ -22,6 +23,7 @@ mod peers;
 mod recovery;
 mod replicated;
 mod report;
+mod schema_change;
 mod settings;
 mod shared_memory;
 mod snapshot;
@@ -55,6 +57,7 @@ extension_sql_file!(
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -75,6 +78,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    schema_change::init();
     gate::init();
     fdw::init();
     fdw::borrow_statistics();
@@ -84,7 +88,9 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::install();
     worker::register();
     recovery::init();
+    schema_change::register();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

@@ -1,6 +1,7 @@
 //! Settings, in alphabetic order. Code reads them through the accessors.
 
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -10,6 +11,8 @@ static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
+static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -37,6 +40,16 @@ pub fn enable_router() -> bool {
 /// Whether REPEATABLE READ takes a snapshot of the whole cluster.
 pub fn global_snapshot() -> bool {
     GLOBAL_SNAPSHOT.get()
+}
+
+/// After what silence a member is marked down; zero for never.
+pub fn node_timeout() -> Duration {
+    Duration::from_millis(u64::try_from(NODE_TIMEOUT.get()).unwrap_or(0))
+}
+
+/// How many jobs this node may drive at the same time.
+pub fn max_running_jobs() -> usize {
+    usize::try_from(MAX_RUNNING_JOBS.get()).unwrap_or(0)
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -86,6 +99,26 @@ pub fn define() {
         0,
         i32::MAX,
         GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.max_running_jobs",
+        c"Sets how many jobs this node may drive at the same time.",
+        c"Each takes a background worker of max_worker_processes, and one more for this node's part of a job. 0 leaves jobs to the other nodes.",
+        &MAX_RUNNING_JOBS,
+        0,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.node_timeout",
+        c"Sets how long a node may be silent before it is marked down.",
+        c"The leader of the metadata log counts. Schema changes go on without a node that is down, as far as they depend on no rows; it applies them when it is back. 0 marks no node down.",
+        &NODE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(

@@ -5,14 +5,36 @@ use serde::{Deserialize, Serialize};
 use super::{ForeignKeyDefinition, TableDefinition};
 use crate::TableId;
 use crate::ddl::CarriedStatement;
+use crate::metadata::{DdlPosition, DdlTail, TokenId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum NodeCommand {
-    /// Take the DDL lock of this node until the transaction ends.
+    /// Stand in line for the right to change the schema, until the transaction
+    /// ends. Returns without it after a while: the line keeps order, no more.
     LockDdl,
+    /// Take part in a transaction that changes the schema, once everything up to
+    /// `after` has been applied.
+    BeginDdl {
+        /// Whose.
+        token: TokenId,
+        /// What was decided before.
+        after: DdlTail,
+        /// See [`crate::metadata::DdlEntry::now`].
+        now: i64,
+    },
+    /// `now()` is this until the transaction ends.
+    PinTime {
+        /// See [`crate::metadata::DdlEntry::now`].
+        now: i64,
+    },
+    /// The schema that this node has been given is that after `position`.
+    NoteDdlPosition {
+        /// The last entry that is part of it.
+        position: DdlPosition,
+    },
     /// Table ids up to this one have been given.
     NoteTableId {
         /// The last one.
@@ -68,6 +90,33 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+}
+
+impl NodeCommand {
+    /// Whether it belongs into the metadata log: it changes the schema and
+    /// means the same whenever it runs.
+    pub fn is_schema_change(&self) -> bool {
+        match self {
+            NodeCommand::LockDdl
+            | NodeCommand::BeginDdl { .. }
+            | NodeCommand::PinTime { .. }
+            | NodeCommand::NoteDdlPosition { .. }
+            | NodeCommand::NoteTableId { .. }
+            | NodeCommand::Run { .. } => false,
+            NodeCommand::Carry(carried) => carried.is_schema_change,
+            _ => true,
+        }
+    }
+
+    /// Whether it can fail because of rows, or destroys some: then no node may
+    /// be left to do it later.
+    pub fn needs_every_node(&self) -> bool {
+        match self {
+            NodeCommand::CreateTable(_) => false,
+            NodeCommand::Carry(carried) => carried.needs_every_node,
+            _ => true,
+        }
+    }
 }
 
 #[cfg(test)]

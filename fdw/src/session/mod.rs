@@ -21,7 +21,9 @@ mod statements;
 mod subtransaction;
 mod target;
 
-pub use api::{OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions};
+pub use api::{
+    OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions, unreachable,
+};
 pub use callbacks::init;
 pub(crate) use definitions::note as note_relations;
 pub use dialog::Dialog;

@@ -53,6 +53,8 @@ pub struct Member {
     pub system_identifier: SystemIdentifier,
     /// Whether it holds the schema.
     pub is_active: bool,
+    /// Whether a majority cannot reach it, or it has not caught up since.
+    pub is_down: bool,
 }
 
 /// Everything this backend needs to know of the cluster to plan a statement.
@@ -258,6 +260,7 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
             // A bigint column: the same 64 bits.
             system_identifier: SystemIdentifier(number::<i64>(&row, 3)? as u64),
             is_active: text(&row, 4) == "active",
+            is_down: text(&row, 4) == "down",
         });
     }
     Ok(registry)

@@ -8,13 +8,14 @@ use pgrx::prelude::*;
 use super::step::{Finish, Received, Step};
 use super::{
     OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, maintenance,
-    receive, truncate,
+    receive, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
-use crate::{gate, snapshot};
+use crate::{gate, schema_change, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -25,7 +26,6 @@ pub unsafe fn before_utility(
     query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
-    use pg_sys::NodeTag;
     // SAFETY: reads backend state.
     let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
     // In an aborted block only ROLLBACK and the like get here, and catalogues
@@ -45,6 +45,22 @@ pub unsafe fn before_utility(
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
+    // SAFETY: the caller's.
+    let step = unsafe { step_for(pstmt, query, context) }?;
+    if matches!(step, Step::Pass | Step::Receive(_)) {
+        // SAFETY: the caller's.
+        unsafe { schema_change::note_utility((*pstmt).utilityStmt, context) };
+    }
+    Ok(step)
+}
+
+/// SAFETY: as for `before_utility`.
+unsafe fn step_for(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    use pg_sys::NodeTag;
     // SAFETY: the caller's; each arm casts to the struct that the tag names.
     unsafe {
         let statement = (*pstmt).utilityStmt;
@@ -62,9 +78,18 @@ pub unsafe fn before_utility(
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_IndexStmt => {
-                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+                or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
             NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_CreateTableSpaceStmt => or_carry(
+                tablespace::before_create(statement.cast(), context)?,
+                pstmt,
+                query,
+                context,
+            ),
+            NodeTag::T_DropTableSpaceStmt => {
+                or_carry(tablespace::before_drop(statement.cast(), context)?, pstmt, query, context)
+            }
             NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
                 Ok(Step::Receive(Received::Copy))
             }
@@ -73,6 +98,7 @@ pub unsafe fn before_utility(
             }
             NodeTag::T_TruncateStmt => {
                 fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
                 truncate::before(pstmt)
             }
             NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt | NodeTag::T_ReindexStmt => {

@@ -15,6 +15,7 @@ use super::foreign_keys::{self, LeftOut, Taken};
 use super::managed_role::concerns_managed_role;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
+use super::row_dependence::needs_every_node;
 use super::step::{Finish, Step};
 use super::target::sharded_target;
 use super::temporary::is_temporary;
@@ -112,6 +113,9 @@ unsafe fn carry(
             settings: current_settings(),
             table: None,
             foreign_leaves: ForeignLeaves::Reach,
+            is_schema_change: tag != "LOCK TABLE",
+            // SAFETY: the caller's.
+            needs_every_node: unsafe { needs_every_node(node) },
             new_constraints: Vec::new(),
         },
         table,
@@ -132,7 +136,9 @@ unsafe fn carry(
         unsafe {
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
+                    foreign_keys::refuse_reference_from_outside(node)?;
                     replicated::check_alter(node.cast())?;
+                    here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                 }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
+use super::concurrently;
 use super::fences::relation_of;
 use super::hide::Hidden;
 use super::schema_rights::SchemaRights;
@@ -29,7 +30,10 @@ pub struct CreatedIndex {
 ///
 /// # Safety
 /// `statement` is a valid IndexStmt.
-pub unsafe fn before(statement: *mut pg_sys::IndexStmt) -> Result<Step, Report> {
+pub unsafe fn before(
+    statement: *mut pg_sys::IndexStmt,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
     // SAFETY: the caller's.
     let (parent, is_unique, is_concurrent) = unsafe {
         let Some(parent) = relation_of((*statement).relation) else { return Ok(Step::Pass) };
@@ -38,10 +42,13 @@ pub unsafe fn before(statement: *mut pg_sys::IndexStmt) -> Result<Step, Report> 
     if is_leaf_schema(parent) {
         return Err(leaf_by_hand(parent));
     }
-    // CONCURRENTLY on a partitioned table is PostgreSQL's own refusal.
     let registry = registry()?;
-    if registry.managed_id(parent).is_none() || is_concurrent {
+    if registry.managed_id(parent).is_none() {
         return Ok(Step::Pass);
+    }
+    if is_concurrent {
+        // SAFETY: the caller's.
+        return unsafe { concurrently::create_index(statement, parent, context) };
     }
     lock_ddl()?;
     let hides = is_unique && registry.table_of(parent).is_some();

@@ -5,25 +5,27 @@
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
-use super::lock::lock_ddl_here;
 use super::{
     OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
     foreign_keys,
 };
 use crate::catalog::note_table_id;
 use crate::report::Report;
+use crate::schema_change;
 
 /// Carries out one command.
 pub fn apply(command: NodeCommand) -> Result<(), Report> {
     // SAFETY: a snapshot for the queries that follow; popped at the end, or by
     // the transaction's abort.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    // A broadcast holds nothing up; DDL inside of it sees to itself. SET CONSTRAINTS is no DDL.
-    if !matches!(command, NodeCommand::Run { .. } | NodeCommand::SetConstraints { .. }) {
-        lock_ddl_here()?;
-    }
     let done = match command {
-        NodeCommand::LockDdl => Ok(()),
+        NodeCommand::LockDdl => schema_change::stand_in_line_here(),
+        NodeCommand::BeginDdl { token, after, now } => schema_change::begin(token, after, now),
+        NodeCommand::PinTime { now } => {
+            schema_change::pin_time(now);
+            Ok(())
+        }
+        NodeCommand::NoteDdlPosition { position } => schema_change::note_position(position),
         NodeCommand::NoteTableId { last } => note_table_id(last),
         NodeCommand::CreateTable(definition) => {
             let _own_work = OwnWork::begin();

@@ -17,8 +17,10 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
-    /// There is nothing to run here but what comes afterwards.
+    /// A VACUUM with nothing to run here but what comes afterwards.
     Only(Finish),
+    /// The same, to be announced under this command tag.
+    DoneAs(pg_sys::CommandTag::Type),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
     Receive(Received),
     /// PostgreSQL runs the statement, then we finish.

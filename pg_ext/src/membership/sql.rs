@@ -110,9 +110,10 @@ fn number(id: NodeId) -> i32 {
     id.0 as i32
 }
 
-/// Membership does not roll back.
+/// Refuses a function whose effect does not roll back, or that waits for what
+/// the transaction may hold.
 #[allow(unsafe_code)]
-fn not_in_a_block(function: &str) -> Result<(), Report> {
+pub fn not_in_a_block(function: &str) -> Result<(), Report> {
     // SAFETY: reads backend state.
     if unsafe { pg_sys::IsTransactionBlock() } {
         return Err(Report::new(

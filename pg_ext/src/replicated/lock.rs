@@ -146,12 +146,3 @@ fn lock_for_another(tables: &str) -> Result<(), Report> {
     take_here(&locks);
     Ok(())
 }
-
-/// Before a statement writes rows of the replicated table `rel`.
-pub fn before_writing(rel: pg_sys::Oid) -> Result<(), Report> {
-    let registry = registry()?;
-    match registry.replicated_of(rel) {
-        Some(table) => lock_table(table.table_id),
-        None => Ok(()),
-    }
-}

@@ -8,13 +8,19 @@
 
 mod alter;
 mod apply;
+mod compare;
+mod copying;
 mod definition;
 mod key;
 mod lock;
+mod pinned;
 mod ship;
+mod starting;
 mod triggers;
+mod turning;
 
 pub use alter::{check_alter, check_result};
-pub use apply::is_applying;
+pub use copying::{copy_rows, hold_writers};
 pub use definition::{CreatedReplicated, before_create, register};
 pub use lock::{init, lock_table};
+pub use starting::{before_statement, before_truncate, concerns};

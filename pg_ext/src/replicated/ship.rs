@@ -279,7 +279,12 @@ impl Outgoing {
         let registry = registry()?;
         let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
         let nodes = others.map(|member| member.id).collect();
-        Ok(Outgoing { table, nodes, sessions: None, under_way: None })
+        Ok(Self::to(table, nodes))
+    }
+
+    /// To some nodes.
+    pub fn to(table: TableId, nodes: Vec<NodeId>) -> Self {
+        Outgoing { table, nodes, sessions: None, under_way: None }
     }
 
     /// Sends what has been put together, if anything has, and leaves it empty.

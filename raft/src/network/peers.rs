@@ -59,6 +59,7 @@ pub(crate) struct Peers {
     connect_timeout: Duration,
     announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
+    heard: Mutex<HashMap<NodeId, Instant>>,
 }
 
 /// Everything about one peer at one address.
@@ -80,7 +81,25 @@ impl Peers {
         connect_timeout: Duration,
         announcer: Arc<Announcer>,
     ) -> Self {
-        Peers { connector, credential, connect_timeout, announcer, lines: Mutex::default() }
+        Peers {
+            connector,
+            credential,
+            connect_timeout,
+            announcer,
+            lines: Mutex::default(),
+            heard: Mutex::default(),
+        }
+    }
+
+    /// Notes a sign of life of a peer: its question or its answer.
+    pub(crate) fn heard(&self, node: NodeId) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(node, Instant::now());
+    }
+
+    /// When the last one was.
+    pub(crate) fn last_heard(&self, node: NodeId) -> Option<Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
     }
 
     /// Drops what concerns nodes that are `members` no more, or not at that

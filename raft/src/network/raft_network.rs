@@ -55,6 +55,7 @@ pub(crate) async fn ask(
             Ok(Err(e))
         }
         Ok(reply) => {
+            peers.heard(node);
             peers.note(node, connstr, None);
             Ok(Ok(reply))
         }

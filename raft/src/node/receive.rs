@@ -17,7 +17,10 @@ impl Member {
     /// server's log.
     pub(super) async fn receive(&self, frame: &[u8], announcer: &Announcer) -> Reply {
         match Envelope::decode(frame, &self.identity) {
-            Ok(ask) => self.serve(ask).await.unwrap_or_else(Reply::Refused),
+            Ok((from, ask)) => {
+                self.peers.heard(from);
+                self.serve(ask).await.unwrap_or_else(Reply::Refused)
+            }
             Err(e) => {
                 announcer.log_refusal(format!("refused a message of another node: {e}"));
                 Reply::Refused(e)

@@ -35,7 +35,8 @@ pub struct Accepted {
 }
 
 /// What is to become of the prepared parts of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// Nothing yet.
     Open,

@@ -24,7 +24,7 @@ struct Missing {
 }
 
 /// Gives the real leaves here the foreign keys that their parents have: those
-/// between `rel` and any sharded table, in both directions, of the partition
+/// between `rel` and any sharded or replicated table, in both directions, of the partition
 /// with the remainder `partition` or of all. What is there already stays.
 /// Rows that are there are checked.
 ///
@@ -61,19 +61,24 @@ fn missing(rel: pg_sys::Oid, partition: Option<u16>) -> Result<Vec<Missing>, Rep
     Spi::connect(|client| {
         let rows = client.select(
             "SELECT shardman.describe_leaf_foreign_key(k.oid, l.oid, r.oid), l.oid, k.oid, l.relowner,
-                    CASE WHEN l.relowner OPERATOR(pg_catalog.<>) r.relowner THEN
-                        pg_catalog.format('REFERENCES ON shardman_data.%I ', r.relname) END,
+                    CASE WHEN l.relowner OPERATOR(pg_catalog.<>) r.relowner
+                              AND NOT pg_catalog.has_table_privilege(l.relowner, r.oid, 'REFERENCES') THEN
+                        pg_catalog.format('REFERENCES ON %s.%I ', r.relnamespace::pg_catalog.regnamespace, r.relname) END,
                     pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(l.relowner))
              FROM pg_catalog.pg_constraint AS k
                   JOIN shardman.sharded_table AS t ON t.rel OPERATOR(pg_catalog.=) k.conrelid
                   JOIN pg_catalog.pg_inherits AS li ON li.inhparent OPERATOR(pg_catalog.=) k.conrelid
                   JOIN pg_catalog.pg_class AS l ON l.oid OPERATOR(pg_catalog.=) li.inhrelid
-                  JOIN pg_catalog.pg_inherits AS ri ON ri.inhparent OPERATOR(pg_catalog.=) k.confrelid
-                  JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) ri.inhrelid
+                  JOIN LATERAL (
+                      SELECT i.inhrelid AS rel FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) k.confrelid
+                      UNION ALL
+                      SELECT o.rel FROM shardman.replicated_table AS o WHERE o.rel OPERATOR(pg_catalog.=) k.confrelid) AS ri ON true
+                  JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) ri.rel
              WHERE k.contype OPERATOR(pg_catalog.=) 'f'
                AND (k.conrelid OPERATOR(pg_catalog.=) $1 OR k.confrelid OPERATOR(pg_catalog.=) $1)
                AND l.relkind OPERATOR(pg_catalog.=) 'r' AND r.relkind OPERATOR(pg_catalog.=) 'r'
-               AND pg_catalog.pg_get_expr(l.relpartbound, l.oid) OPERATOR(pg_catalog.=) pg_catalog.pg_get_expr(r.relpartbound, r.oid)
+               AND (r.oid OPERATOR(pg_catalog.=) k.confrelid OR
+                    pg_catalog.pg_get_expr(l.relpartbound, l.oid) OPERATOR(pg_catalog.=) pg_catalog.pg_get_expr(r.relpartbound, r.oid))
                AND ($2 OPERATOR(pg_catalog.<) 0 OR
                     pg_catalog.pg_get_expr(l.relpartbound, l.oid) OPERATOR(pg_catalog.~~) ('%remainder ' || $2 || ')'))
                AND NOT EXISTS (

@@ -1,0 +1,21 @@
+//! The kinds of jobs, a file each.
+
+mod create_index;
+mod leaves;
+mod tablespace;
+
+use cluster::jobs::JobKind;
+
+use super::kind::Kind;
+
+/// What carries out a job.
+pub fn of(kind: &JobKind) -> Box<dyn Kind> {
+    match kind.clone() {
+        JobKind::CreateIndex(build) => Box::new(create_index::CreateIndex(build)),
+        JobKind::CreateTablespace { name, owner, location, options } => {
+            Box::new(tablespace::CreateTablespace { name, owner, location, options })
+        }
+        JobKind::DropTablespace { name } => Box::new(tablespace::DropTablespace { name }),
+        other => Box::new(super::kind::Unknown(other.name())),
+    }
+}
