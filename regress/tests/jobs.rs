@@ -121,6 +121,20 @@ fn an_index_is_built_concurrently_everywhere_or_nowhere() -> anyhow::Result<()> 
     assert_eq!(two.failure("SELECT shardman.resume_cmd(2)")?.code().code(), "55000");
     assert_eq!(two.failure("SELECT shardman.cancel_cmd(77)")?.code().code(), "42704");
 
+    // The others of the family.
+    let files = "SELECT string_agg(relfilenode::text, ' ' ORDER BY relname) FROM pg_class
+                 WHERE relkind = 'i' AND relnamespace = 'shardman_data'::regnamespace";
+    let before = stage.nodes[2].value(files)?;
+    one.run("REINDEX INDEX CONCURRENTLY t_b")?;
+    let after = stage.nodes[2].value(files)?;
+    assert_ne!(before, after);
+    two.run("REINDEX (CONCURRENTLY) TABLE t")?;
+    assert_ne!(after, stage.nodes[2].value(files)?);
+    stage.is_clean(12)?;
+    two.run("DROP INDEX CONCURRENTLY t_b")?;
+    stage.is_clean(6)?;
+    one.run("CREATE INDEX t_b ON t (b)")?;
+
     // A statement that is canceled takes its job with it.
     let obstacle = stage.obstacle(3)?;
     one.run("SET statement_timeout = '3s'")?;
@@ -129,7 +143,7 @@ fn an_index_is_built_concurrently_everywhere_or_nowhere() -> anyhow::Result<()> 
     one.run("RESET statement_timeout")?;
     // Cleaning up must wait for it, too.
     obstacle.run("COMMIT")?;
-    assert_eq!(wait(one, 3)?, "canceled");
+    assert_eq!(wait(one, 6)?, "canceled");
     stage.is_clean(12)?;
     Ok(())
 }

@@ -80,9 +80,7 @@ fn maintenance_of_a_sharded_table_is_done_where_its_rows_are() -> anyhow::Result
     }
     // Within a transaction, with what it has done.
     here.run("SET ROLE owner")?;
-    here.run(
-        "BEGIN; INSERT INTO t SELECT generate_series(1001, 2000), 'new'; ANALYZE t",
-    )?;
+    here.run("BEGIN; INSERT INTO t SELECT generate_series(1001, 2000), 'new'; ANALYZE t")?;
     let planned = here.rows("EXPLAIN SELECT FROM t")?;
     here.run("ROLLBACK")?;
     ensure!(
@@ -143,5 +141,6 @@ fn maintenance_that_is_cancelled_goes_on_nowhere() -> anyhow::Result<()> {
         Ok((stage.nodes[1].integer(waiting)? == 0).then_some(()))
     })?;
     holder.run("ROLLBACK")?;
+    stage.nodes[0].run("RESET statement_timeout")?;
     stage.nodes[0].run("VACUUM t")
 }

@@ -23,6 +23,9 @@ pub enum OnSharded {
 pub enum Elsewhere {
     /// Local; the same on every node under `shardman.broadcast_ddl`.
     Broadcast,
+    /// Local; on every node, one after the other, under
+    /// `shardman.broadcast_ddl`.
+    Job,
     /// Always local.
     ThisNode,
 }
@@ -63,8 +66,10 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
 const NODE_BY_NODE: &str = "each node in transactions of its own";
+const REINDEX: &str =
+    "each node in transactions of its own; CONCURRENTLY, of a table or an index, is a job";
 const SPACES: &str =
-    "every node, as a job, with {rgid} in the location or WITH (global) or shardman.broadcast_ddl";
+    "on every node also with {rgid} in the location or WITH (global), whatever broadcast_ddl is";
 const SHARED: &str = "a server's own matter";
 const COUNTS_HERE: &str = "a sequence counts on one node only";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
@@ -159,7 +164,7 @@ pub const COVERAGE: &[Coverage] = &[
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
     local("CREATE TABLE AS", OWN_ROWS),
-    local("CREATE TABLESPACE", SPACES),
+    Coverage { elsewhere: Elsewhere::Job, ..local("CREATE TABLESPACE", SPACES) },
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),
     broadcast("CREATE TEXT SEARCH PARSER"),
@@ -185,7 +190,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP FOREIGN DATA WRAPPER"),
     broadcast("DROP FOREIGN TABLE"),
     broadcast("DROP FUNCTION"),
-    on_tables("DROP INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("DROP INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("DROP LANGUAGE"),
     local("DROP MATERIALIZED VIEW", OWN_ROWS),
     broadcast("DROP OPERATOR"),
@@ -204,7 +209,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),
     on_tables("DROP TABLE", OnSharded::EveryNode, ""),
-    local("DROP TABLESPACE", SPACES),
+    Coverage { elsewhere: Elsewhere::Job, ..local("DROP TABLESPACE", SPACES) },
     broadcast("DROP TEXT SEARCH CONFIGURATION"),
     broadcast("DROP TEXT SEARCH DICTIONARY"),
     broadcast("DROP TEXT SEARCH PARSER"),
@@ -232,7 +237,7 @@ pub const COVERAGE: &[Coverage] = &[
         tag: "REINDEX",
         on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NODE_BY_NODE,
+        note: REINDEX,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
     of_roles("REVOKE ROLE"),
@@ -277,6 +282,7 @@ pub fn print_coverage() -> String {
         };
         let elsewhere = match row.elsewhere {
             Elsewhere::Broadcast => "broadcast",
+            Elsewhere::Job => "broadcast, as a job",
             Elsewhere::ThisNode => "this node",
         };
         // Writing to a String cannot fail.

@@ -25,8 +25,6 @@ pub enum JobKind {
     DropIndex {
         /// Qualified and quoted.
         index: String,
-        /// Whether it may be gone already.
-        missing_ok: bool,
     },
     /// CREATE TABLESPACE on every node.
     CreateTablespace {
@@ -90,7 +88,7 @@ impl JobKind {
             JobKind::Reindex { relation, index, .. } => {
                 std::iter::once(relation.clone()).chain(index.clone()).collect()
             }
-            JobKind::DropIndex { index, .. } => vec![index.clone()],
+            JobKind::DropIndex { index } => vec![index.clone()],
             JobKind::CreateTablespace { name, location, .. } => {
                 vec![name.clone(), location.clone()]
             }

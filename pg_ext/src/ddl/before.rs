@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
 use super::{
-    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, maintenance,
-    receive, tablespace, truncate,
+    OwnWork, carry, concurrently, create_index, create_table, deferral, drop, fences, foreign_keys,
+    maintenance, receive, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -80,7 +80,16 @@ unsafe fn step_for(
             NodeTag::T_IndexStmt => {
                 or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
-            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_DropStmt => match concurrently::before_drop(statement.cast(), context)? {
+                Step::Pass => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+                taken => Ok(taken),
+            },
+            NodeTag::T_ReindexStmt => {
+                match concurrently::before_reindex(statement.cast(), context)? {
+                    Step::Pass => maintenance::before(pstmt, at_top),
+                    taken => Ok(taken),
+                }
+            }
             NodeTag::T_CreateTableSpaceStmt => or_carry(
                 tablespace::before_create(statement.cast(), context)?,
                 pstmt,
@@ -101,9 +110,7 @@ unsafe fn step_for(
                 replicated::before_truncate(statement.cast())?;
                 truncate::before(pstmt)
             }
-            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt | NodeTag::T_ReindexStmt => {
-                maintenance::before(pstmt, at_top)
-            }
+            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt => maintenance::before(pstmt, at_top),
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;

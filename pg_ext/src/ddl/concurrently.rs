@@ -10,11 +10,12 @@ use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 
 use super::OwnWork;
+use super::fences::{is_leaf_schema, relation_of, table_of_index};
 use super::schema_rights::SchemaRights;
 use super::step::Step;
 use crate::catalog::{ActingAs, qualified_name, registry};
 use crate::jobs::submit_and_wait;
-use crate::lists::text;
+use crate::lists::{elements, text};
 use crate::membership::current_user;
 use crate::node_session::is_node_session;
 use crate::report::Report;
@@ -67,6 +68,97 @@ pub unsafe fn create_index(
     Ok(done)
 }
 
+/// DROP INDEX CONCURRENTLY, if it is about an index of a sharded table.
+///
+/// # Safety
+/// `statement` is a valid DropStmt.
+pub unsafe fn before_drop(
+    statement: *mut pg_sys::DropStmt,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    // SAFETY: the caller's; for indexes the objects are lists of name strings.
+    let named = unsafe {
+        let is_ours =
+            (*statement).concurrent && (*statement).removeType == pg_sys::ObjectType::OBJECT_INDEX;
+        if !is_ours {
+            return Ok(Step::Pass);
+        }
+        elements::<pg_sys::List>((*statement).objects)
+            .filter_map(|names| relation_of(pg_sys::makeRangeVarFromNameList(names)))
+            .collect::<Vec<_>>()
+    };
+    let registry = registry()?;
+    // PostgreSQL takes one index at a time, and no CASCADE.
+    let [index] = named[..] else { return Ok(Step::Pass) };
+    if is_leaf_schema(index) || registry.table_of(table_of_index(index)).is_none() {
+        return Ok(Step::Pass);
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        if (*statement).behavior == pg_sys::DropBehavior::DROP_CASCADE {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "DROP INDEX CONCURRENTLY does not support CASCADE",
+            ));
+        }
+        check_alone(context, c"DROP INDEX CONCURRENTLY")?;
+    }
+    check_owner(index)?;
+    check_unconstrained(index)?;
+    submit_and_wait(JobKind::DropIndex { index: qualified_name(index) })?;
+    Ok(Step::DoneAs(pg_sys::CommandTag::CMDTAG_DROP_INDEX))
+}
+
+/// Refuses an index that belongs to a constraint, before there is a job.
+fn check_unconstrained(index: pg_sys::Oid) -> Result<(), Report> {
+    // SAFETY: a look-up in the catalogues.
+    let constraint = unsafe { pg_sys::get_index_constraint(index) };
+    if constraint == pg_sys::InvalidOid {
+        return Ok(());
+    }
+    // SAFETY: syscache look-ups; palloc'd names or null.
+    let (index, constraint) = unsafe {
+        (text(pg_sys::get_rel_name(index)), text(pg_sys::get_constraint_name(constraint)))
+    };
+    let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+    Err(Report::new(code, format!("cannot drop index {index} because a constraint requires it"))
+        .hint(format!("You can drop constraint {constraint} instead.")))
+}
+
+/// REINDEX CONCURRENTLY, if it is about a sharded table or an index of one.
+///
+/// # Safety
+/// `statement` is a valid ReindexStmt.
+pub unsafe fn before_reindex(
+    statement: *mut pg_sys::ReindexStmt,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    use pg_sys::ReindexObjectType::{REINDEX_OBJECT_INDEX, REINDEX_OBJECT_TABLE};
+    // SAFETY: the caller's; params is a list of DefElem.
+    let named = unsafe {
+        let is_one = matches!((*statement).kind, REINDEX_OBJECT_INDEX | REINDEX_OBJECT_TABLE);
+        let is_concurrent = elements::<pg_sys::DefElem>((*statement).params).any(|option| {
+            text((*option).defname) == "concurrently" && pg_sys::defGetBoolean(option)
+        });
+        if !is_one || !is_concurrent {
+            return Ok(Step::Pass);
+        }
+        relation_of((*statement).relation)
+    };
+    let Some(named) = named else { return Ok(Step::Pass) };
+    let rel = table_of_index(named);
+    let registry = registry()?;
+    let Some(table) = registry.table_of(rel).map(|table| table.table_id) else {
+        return Ok(Step::Pass);
+    };
+    // SAFETY: the caller's.
+    unsafe { check_alone(context, c"REINDEX CONCURRENTLY")? };
+    check_owner(named)?;
+    let index = (named != rel).then(|| qualified_name(named));
+    submit_and_wait(JobKind::Reindex { table, relation: qualified_name(rel), index })?;
+    Ok(Step::DoneAs(pg_sys::CommandTag::CMDTAG_REINDEX))
+}
+
 fn check_owner(rel: pg_sys::Oid) -> Result<(), Report> {
     // SAFETY: syscache look-ups.
     let is_owner = unsafe { pg_sys::pg_class_ownercheck(rel, pg_sys::GetUserId()) };
@@ -76,7 +168,7 @@ fn check_owner(rel: pg_sys::Oid) -> Result<(), Report> {
     // SAFETY: as above; a palloc'd name or null.
     let name = unsafe { text(pg_sys::get_rel_name(rel)) };
     let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
-    Err(Report::new(code, format!("must be owner of table {name}")))
+    Err(Report::new(code, format!("must be owner of relation {name}")))
 }
 
 /// Whether the name is taken and IF NOT EXISTS was said; an error without it.

@@ -6,12 +6,13 @@ use std::ffi::CString;
 use cluster::LogIndex;
 use cluster::jobs::{Job, JobCommand, JobId, JobRefusal};
 use pgrx::prelude::*;
+use raft::Request;
 
 use super::{log, submit};
 use crate::compat;
 use crate::membership::my_identity_if_any;
 use crate::report::{OrRaise, Report};
-use crate::worker::ask_log;
+use crate::worker::{self, ask_log};
 
 /// All jobs as a JSON array; empty outside of a cluster.
 #[pg_extern(sql = false)]
@@ -56,6 +57,8 @@ fn wait_cmd(id: i64) -> &'static str {
     // at least, which a statement that is alone needs no more.
     crate::membership::not_in_a_block("shardman.wait_cmd()").or_raise();
     compat::let_index_builds_pass();
+    // What another node was told before this call is known here after it.
+    worker::ask(&Request::Confirm).or_raise();
     submit::wait(job_id(id)).or_raise().status.as_str()
 }
 

@@ -112,6 +112,7 @@ impl Member {
                 let metadata = self.applied.borrow().metadata.clone();
                 let fates = tokens.into_iter().map(|token| metadata.ddl().fate(token));
                 Ok(Response::Fates(fates.collect()))
+            }
             Request::AwaitMetadata { beyond, timeout_ms } => {
                 let mut applied = self.applied.clone();
                 let news = applied.wait_for(|applied| applied.index > beyond);

@@ -162,7 +162,7 @@ impl Stage {
             return Ok(());
         }
         let expected = match row.elsewhere {
-            Elsewhere::Broadcast => self.all(),
+            Elsewhere::Broadcast | Elsewhere::Job => self.all(),
             Elsewhere::ThisNode => vec![self.here],
         };
         let changed = self.changed_by(sql)?;

@@ -7,15 +7,14 @@
 //! gives up and tries again where it would have to wait for them.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
-
 use cluster::jobs::{Ending, IndexBuild, JobId};
 use cluster::sharding::{LeafName, quote_identifier};
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::leaves::{drop_loose_index, leaves_of, loose_indexes_of};
-use crate::catalog::{ActingAs, qualified_name, registry};
+use super::switch;
+use crate::catalog::{qualified_name, registry};
 use crate::jobs::driving::Driving;
 use crate::jobs::kind::{Kind, Next, Tasking};
 use crate::jobs::{top_level, work};
@@ -159,23 +158,11 @@ impl CreateIndex {
     }
 
     fn attach(&self, owner: &str) -> Result<(), Report> {
-        let parent = self.parent()?;
-        let name = CString::new(owner).unwrap_or_default();
-        // SAFETY: a syscache look-up by a NUL-terminated name.
-        let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
-        if role == pg_sys::InvalidOid {
-            let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
-            return Err(Report::new(code, format!("role \"{owner}\" does not exist any more")));
-        }
-        Spi::run("SET LOCAL lock_timeout = '2s'")?;
         let unique = if self.0.is_unique { "UNIQUE " } else { "" };
         let name = self.0.name.as_deref().map(quote_identifier).unwrap_or_default();
-        let _acting = ActingAs::user(role);
-        Ok(Spi::run(&format!(
-            "CREATE {unique}INDEX {name} ON {} {}",
-            qualified_name(parent),
-            self.0.definition
-        ))?)
+        let table = qualified_name(self.parent()?);
+        let definition = &self.0.definition;
+        switch::run_as(owner, &format!("CREATE {unique}INDEX {name} ON {table} {definition}"))
     }
 }
 

@@ -59,6 +59,21 @@ pub fn loose_indexes_of(table: TableId) -> Result<Vec<LooseIndex>, Report> {
     Ok(rows.into_iter().map(index).collect())
 }
 
+/// Names of the indexes of this node's leaves that are parts of an index of the
+/// parent, given qualified and quoted.
+pub fn leaf_indexes_of(index: &str) -> Result<Vec<String>, Report> {
+    work::in_transaction(|| {
+        let found = Spi::get_one_with_args::<Vec<String>>(
+            "SELECT pg_catalog.array_agg(c.relname::pg_catalog.text ORDER BY c.relname)
+             FROM pg_catalog.pg_inherits AS i
+                  JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+             WHERE i.inhparent OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)",
+            &[index.into()],
+        )?;
+        Ok(found.unwrap_or_default())
+    })
+}
+
 /// Drops such an index, whatever state it is in.
 pub fn drop_loose_index(index: &str) -> Result<(), Report> {
     let index = cluster::sharding::quote_identifier(index);

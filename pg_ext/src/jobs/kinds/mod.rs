@@ -1,7 +1,10 @@
 //! The kinds of jobs, a file each.
 
 mod create_index;
+mod drop_index;
 mod leaves;
+mod reindex;
+mod switch;
 mod tablespace;
 
 use cluster::jobs::JobKind;
@@ -12,6 +15,8 @@ use super::kind::Kind;
 pub fn of(kind: &JobKind) -> Box<dyn Kind> {
     match kind.clone() {
         JobKind::CreateIndex(build) => Box::new(create_index::CreateIndex(build)),
+        JobKind::Reindex { table, index, .. } => Box::new(reindex::Reindex { table, index }),
+        JobKind::DropIndex { index } => Box::new(drop_index::DropIndex { index }),
         JobKind::CreateTablespace { name, owner, location, options } => {
             Box::new(tablespace::CreateTablespace { name, owner, location, options })
         }
