@@ -56,6 +56,10 @@ CREATE FUNCTION shardman.query_rows(statement text) RETURNS SETOF text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'query_rows_wrapper';
 COMMENT ON FUNCTION shardman.query_rows(text) IS 'internal: runs a statement as the user who asks and returns its rows as JSON arrays of texts';
 
+CREATE FUNCTION shardman.global_analyze() RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'global_analyze_wrapper';
+COMMENT ON FUNCTION shardman.global_analyze() IS 'ANALYZE of all sharded tables of the user who asks, on every node: its own partitions, and samples of the others';
+
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';

@@ -23,6 +23,9 @@ pub enum OnSharded {
 pub enum Elsewhere {
     /// Local; the same on every node under `shardman.broadcast_ddl`.
     Broadcast,
+    /// Local; on every node, one after the other, under
+    /// `shardman.broadcast_ddl`.
+    Job,
     /// Always local.
     ThisNode,
 }
@@ -67,10 +70,11 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const NODE_BY_NODE: &str = "each node in transactions of its own";
 const REINDEX: &str =
-    "cannot run inside a transaction; CONCURRENTLY, of a table or an index, is a job on every node";
+    "each node in transactions of its own; CONCURRENTLY, of a table or an index, is a job";
 const SPACES: &str =
-    "every node, as a job, with {rgid} in the location or WITH (global) or shardman.broadcast_ddl";
+    "on every node also with {rgid} in the location or WITH (global), whatever broadcast_ddl is";
 const SHARED: &str = "a server's own matter";
 const SEQUENCES: &str = "managed sequences: docs/sequences.md";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
@@ -124,15 +128,15 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER VIEW"),
     Coverage {
         tag: "ANALYZE",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: "statistics of this node's planner, with samples of the partitions of other nodes",
+        note: "and samples of all partitions for this node's planner; for that of every node: `shardman.global_analyze()`",
     },
     Coverage {
         tag: "CLUSTER",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
     on_tables("COMMENT", OnSharded::EveryNode, ""),
     broadcast("CREATE ACCESS METHOD"),
@@ -165,7 +169,7 @@ pub const COVERAGE: &[Coverage] = &[
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
     local("CREATE TABLE AS", OWN_ROWS),
-    local("CREATE TABLESPACE", SPACES),
+    Coverage { elsewhere: Elsewhere::Job, ..local("CREATE TABLESPACE", SPACES) },
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),
     broadcast("CREATE TEXT SEARCH PARSER"),
@@ -210,7 +214,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),
     on_tables("DROP TABLE", OnSharded::EveryNode, ""),
-    local("DROP TABLESPACE", SPACES),
+    Coverage { elsewhere: Elsewhere::Job, ..local("DROP TABLESPACE", SPACES) },
     broadcast("DROP TEXT SEARCH CONFIGURATION"),
     broadcast("DROP TEXT SEARCH DICTIONARY"),
     broadcast("DROP TEXT SEARCH PARSER"),
@@ -236,7 +240,7 @@ pub const COVERAGE: &[Coverage] = &[
     local("REFRESH MATERIALIZED VIEW", OWN_ROWS),
     Coverage {
         tag: "REINDEX",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
         note: REINDEX,
     },
@@ -252,9 +256,9 @@ pub const COVERAGE: &[Coverage] = &[
     },
     Coverage {
         tag: "VACUUM",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
 ];
 
@@ -283,6 +287,7 @@ pub fn print_coverage() -> String {
         };
         let elsewhere = match row.elsewhere {
             Elsewhere::Broadcast => "broadcast",
+            Elsewhere::Job => "broadcast, as a job",
             Elsewhere::ThisNode => "this node",
         };
         // Writing to a String cannot fail.

@@ -11,8 +11,8 @@ mod table_definition;
 pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
-    ManagedSequence, Member, Registry, ReplicatedTable, forget_registry, init, is_installed,
-    loaded_registry, registry,
+    ManagedSequence, Member, Registry, ReplicatedTable, ShardedTable, forget_registry, init,
+    is_installed, loaded_registry, registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sequences::{

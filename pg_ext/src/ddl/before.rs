@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::step::{Finish, Received, Step};
 use super::{
     OwnWork, carry, concurrently, create_index, create_table, deferral, drop, fences, foreign_keys,
-    receive, sequences, tablespace, truncate,
+    maintenance, receive, sequences, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -84,12 +84,12 @@ unsafe fn step_for(
                 Step::Pass => or_carry(drop::before(statement.cast())?, pstmt, query, context),
                 taken => Ok(taken),
             },
-            NodeTag::T_ReindexStmt => or_carry(
-                concurrently::before_reindex(statement.cast(), context)?,
-                pstmt,
-                query,
-                context,
-            ),
+            NodeTag::T_ReindexStmt => {
+                match concurrently::before_reindex(statement.cast(), context)? {
+                    Step::Pass => maintenance::before(pstmt, at_top),
+                    taken => Ok(taken),
+                }
+            }
             NodeTag::T_CreateTableSpaceStmt => or_carry(
                 tablespace::before_create(statement.cast(), context)?,
                 pstmt,
@@ -126,6 +126,7 @@ unsafe fn step_for(
                 let step = truncate::before(pstmt)?;
                 sequences::before_truncate(statement.cast(), step)
             }
+            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt => maintenance::before(pstmt, at_top),
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
@@ -200,6 +201,7 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::MAINTAIN => return maintenance::receive(&value),
             node_session::GATE => match GateRequest::parse(&value) {
                 Some(GateRequest::Close(closing)) => {
                     snapshot::joins_the_cluster();

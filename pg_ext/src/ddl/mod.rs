@@ -23,6 +23,7 @@ mod foreign_keys;
 mod hide;
 mod key_types;
 mod leaves;
+mod maintenance;
 mod managed_role;
 mod meaning;
 mod own_work;

@@ -7,6 +7,7 @@ use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use super::maintenance::{self, MaintainedHere};
 use super::sequences::SequenceChange;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
@@ -18,6 +19,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// A VACUUM with nothing to run here but what comes afterwards.
+    Only(Finish),
     /// The same, to be announced under this command tag.
     DoneAs(pg_sys::CommandTag::Type),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
@@ -58,6 +61,10 @@ pub enum Finish {
     Sequence(SequenceChange),
     /// A COPY has drawn its identity values.
     Copy(IdentityDefaults),
+    /// Other nodes, outside of the transaction.
+    Maintain(MaintainedHere),
+    /// The end of what another node asked for.
+    EndMaintenance,
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -80,6 +87,11 @@ impl Finish {
             Finish::Sequence(change) => change.finish(),
             Finish::Copy(defaults) => {
                 defaults.take_back();
+                Ok(())
+            }
+            Finish::Maintain(maintained) => maintained.finish(),
+            Finish::EndMaintenance => {
+                maintenance::end_received();
                 Ok(())
             }
             Finish::Isolation { is_import, is_top } => {

@@ -111,7 +111,7 @@ pub const STATEMENTS: &[(&str, About, &str)] = &[
     ("LOCK TABLE", Sharded, "LOCK TABLE cov_home.t"),
     // Rows and files. The table's rows are on two of three nodes.
     ("", Stage, "INSERT INTO cov_plain VALUES (1, 'one')"),
-    ("", Stage, "CREATE INDEX ON cov_plain (id)"),
+    ("", Stage, "INSERT INTO cov_home.t SELECT g, 'note' FROM generate_series(1, 60) AS g"),
     ("ANALYZE", Other, "ANALYZE cov_plain"),
     ("ANALYZE", Sharded, "ANALYZE cov_home.t"),
     ("VACUUM", Other, "VACUUM cov_plain"),
