@@ -15,6 +15,7 @@ mod carry;
 mod create_index;
 mod create_table;
 mod deferral;
+mod distribute;
 mod drop;
 mod fences;
 mod flip;
