@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ForeignKeyDefinition, TableDefinition};
-use crate::TableId;
+use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
+use crate::rebalance::MoveCommand;
+use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -61,6 +62,33 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Give a sharded table that was just filled what hangs on it.
+    Attach(TableDefinition),
+    /// Make a managed sequence and register it.
+    CreateSequence(SequenceDefinition),
+    /// A table's columns have these sequences: name and register them so.
+    AlignSequences {
+        /// The table.
+        table: TableId,
+        /// All of them.
+        sequences: Vec<SequenceDefinition>,
+    },
+    /// Have nobody draw from a sequence until the transaction ends.
+    LockSequence {
+        /// Its present life.
+        sequence: SequenceId,
+    },
+    /// A sequence begins anew.
+    BeginSequenceAnew {
+        /// Its life until now.
+        sequence: SequenceId,
+        /// From now on.
+        new: SequenceId,
+        /// Its first value.
+        first: i64,
+        /// Values that a node takes at a time.
+        block_size: u32,
+    },
     /// Add foreign keys to a sharded table that has its leaves.
     AddForeignKeys {
         /// The referencing table.
@@ -91,6 +119,8 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// Part of moving a partition.
+    Move(MoveCommand),
 }
 
 impl NodeCommand {
@@ -103,6 +133,9 @@ impl NodeCommand {
             | NodeCommand::PinTime { .. }
             | NodeCommand::NoteDdlPosition { .. }
             | NodeCommand::NoteTableId { .. }
+            | NodeCommand::LockSequence { .. }
+            | NodeCommand::Move(_)
+            | NodeCommand::SetConstraints { .. }
             | NodeCommand::Run { .. } => false,
             NodeCommand::Carry(carried) => carried.is_schema_change,
             _ => true,
