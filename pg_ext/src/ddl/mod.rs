@@ -32,6 +32,7 @@ mod role_password;
 mod row_dependence;
 mod schema_rights;
 mod step;
+mod storage;
 mod tablespace;
 mod target;
 mod temporary;

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use super::{
     OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
-    foreign_keys,
+    foreign_keys, storage,
 };
 use crate::catalog::note_table_id;
 use crate::report::Report;
@@ -43,6 +43,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::SetConstraints { names, is_deferred } => {
             deferral::apply(names.as_deref(), is_deferred)
         }
+        NodeCommand::SetStorage { table, set, reset } => storage::apply(table, &set, &reset),
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
