@@ -17,6 +17,7 @@ use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
+use crate::moving;
 use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
 use crate::peers;
 use crate::recovery;
@@ -108,7 +109,7 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
-        if is_node_session() && !is_maintaining() {
+        if is_node_session() && !moving::is_mover() && !is_maintaining() {
             return Err(reach_from_a_participant(node));
         }
         let identity = membership::my_identity().map_err(Refusal::from)?;

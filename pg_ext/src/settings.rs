@@ -12,6 +12,9 @@ static DATABASE: GucSetting<Option<CString>> =
 static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static MAX_PARALLEL_MOVES: GucSetting<i32> = GucSetting::<i32>::new(2);
+static MOVE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
+static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -50,6 +53,21 @@ pub fn node_timeout() -> Duration {
 /// How many jobs this node may drive at the same time.
 pub fn max_running_jobs() -> usize {
     usize::try_from(MAX_RUNNING_JOBS.get()).unwrap_or(0)
+}
+
+/// How many moves of a rebalancing may go on at the same time.
+pub fn max_parallel_moves() -> usize {
+    usize::try_from(MAX_PARALLEL_MOVES.get()).unwrap_or(1)
+}
+
+/// How long the switch of a move waits for each lock, in milliseconds.
+pub fn move_lock_timeout() -> u32 {
+    MOVE_LOCK_TIMEOUT.get().unsigned_abs()
+}
+
+/// Bytes that the copy of a move writes in a second; 0 for as many as it can.
+pub fn move_rate() -> u64 {
+    u64::from(MOVE_RATE.get().unsigned_abs()) * 1024
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -102,6 +120,16 @@ pub fn define() {
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
+        c"shardman.max_parallel_moves",
+        c"Sets how many moves of a rebalancing may go on at the same time.",
+        c"They are between different pairs of nodes.",
+        &MAX_PARALLEL_MOVES,
+        1,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
         c"shardman.max_running_jobs",
         c"Sets how many jobs this node may drive at the same time.",
         c"Each takes a background worker of max_worker_processes, and one more for this node's part of a job. 0 leaves jobs to the other nodes.",
@@ -110,6 +138,26 @@ pub fn define() {
         64,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_lock_timeout",
+        c"Sets how long the switch of a move waits for each of its locks.",
+        c"Statements that come meanwhile wait as long. Then they go on, and the switch is tried again.",
+        &MOVE_LOCK_TIMEOUT,
+        10,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_rate",
+        c"Sets how much the copy of a move may write in a second.",
+        c"0 for as much as it can.",
+        &MOVE_RATE,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
     );
     GucRegistry::define_int_guc(
         c"shardman.node_timeout",

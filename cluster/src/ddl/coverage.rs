@@ -52,6 +52,11 @@ const fn broadcast(tag: &'static str) -> Coverage {
     Coverage { tag, on_sharded, elsewhere: Elsewhere::Broadcast, note: "" }
 }
 
+const fn on_sequences(tag: &'static str) -> Coverage {
+    let (on_sharded, elsewhere) = (OnSharded::EveryNode, Elsewhere::ThisNode);
+    Coverage { tag, on_sharded, elsewhere, note: SEQUENCES }
+}
+
 const fn of_roles(tag: &'static str) -> Coverage {
     Coverage {
         note: "always every node for managed roles, the members of `global`",
@@ -71,7 +76,7 @@ const REINDEX: &str =
 const SPACES: &str =
     "on every node also with {rgid} in the location or WITH (global), whatever broadcast_ddl is";
 const SHARED: &str = "a server's own matter";
-const COUNTS_HERE: &str = "a sequence counts on one node only";
+const SEQUENCES: &str = "managed sequences: docs/sequences.md";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
 const RULES: &str = "a rule would be applied on the node that takes the statement and again on the node that holds the row";
 
@@ -102,7 +107,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER ROUTINE"),
     on_tables("ALTER RULE", OnSharded::Refused, RULES),
     on_tables("ALTER SCHEMA", OnSharded::EveryNode, "of a schema that holds sharded tables"),
-    local("ALTER SEQUENCE", COUNTS_HERE),
+    on_sequences("ALTER SEQUENCE"),
     broadcast("ALTER SERVER"),
     on_tables("ALTER STATISTICS", OnSharded::EveryNode, ""),
     local("ALTER SUBSCRIPTION", SHARED),
@@ -158,7 +163,7 @@ pub const COVERAGE: &[Coverage] = &[
     of_roles("CREATE ROLE"),
     on_tables("CREATE RULE", OnSharded::Refused, RULES),
     broadcast("CREATE SCHEMA"),
-    local("CREATE SEQUENCE", COUNTS_HERE),
+    Coverage { elsewhere: Elsewhere::Broadcast, ..on_sequences("CREATE SEQUENCE") },
     broadcast("CREATE SERVER"),
     on_tables("CREATE STATISTICS", OnSharded::EveryNode, ""),
     local("CREATE SUBSCRIPTION", SHARED),
@@ -204,7 +209,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP ROUTINE"),
     on_tables("DROP RULE", OnSharded::Refused, RULES),
     on_tables("DROP SCHEMA", OnSharded::Refused, "drop sharded tables in it with DROP TABLE first"),
-    local("DROP SEQUENCE", COUNTS_HERE),
+    on_sequences("DROP SEQUENCE"),
     broadcast("DROP SERVER"),
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),

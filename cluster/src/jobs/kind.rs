@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, TableId};
+use crate::{NodeId, PartitionNumber, TableId};
 
 /// What a job is to do. Variants are only ever added: an old log must replay
 /// under a new version. What each does is in a file of its own under
@@ -42,6 +42,21 @@ pub enum JobKind {
         /// Its name.
         name: String,
     },
+    /// Moves a partition of a colocation group to another node.
+    MovePartition {
+        /// What people call it: the leaf of one table of the group.
+        part_name: String,
+        /// The group.
+        group: TableId,
+        /// Of every table of the group.
+        partition: PartitionNumber,
+        /// Where it is.
+        source: NodeId,
+        /// Where it goes.
+        destination: NodeId,
+    },
+    /// Moves partitions so that nodes hold alike, or some hold none.
+    Rebalance(RebalanceGoal),
     /// Takes an empty node out of the cluster.
     RemoveNode {
         /// Which.
@@ -49,6 +64,19 @@ pub enum JobKind {
         /// Even if it holds partitions, which are lost.
         force: bool,
     },
+}
+
+/// What a rebalancing is to bring about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebalanceGoal {
+    /// Only this colocation group; all if none.
+    pub group: Option<TableId>,
+    /// Bytes are to be alike, not the number of partitions.
+    pub by_size: bool,
+    /// Nodes that are to hold nothing.
+    pub without: Vec<NodeId>,
+    /// Partitions of other nodes move, too, so that all hold alike.
+    pub evens_out: bool,
 }
 
 /// An index as the statement described it.
@@ -75,6 +103,9 @@ impl JobKind {
             JobKind::DropIndex { .. } => "drop_index",
             JobKind::CreateTablespace { .. } => "create_tablespace",
             JobKind::DropTablespace { .. } => "drop_tablespace",
+            JobKind::MovePartition { .. } => "move",
+            JobKind::Rebalance(RebalanceGoal { evens_out: false, .. }) => "drain_node",
+            JobKind::Rebalance(_) => "rebalance",
             JobKind::RemoveNode { .. } => "rm_node",
         }
     }
@@ -93,6 +124,16 @@ impl JobKind {
                 vec![name.clone(), location.clone()]
             }
             JobKind::DropTablespace { name } => vec![name.clone()],
+            JobKind::MovePartition { part_name, source, destination, .. } => {
+                vec![part_name.clone(), source.to_string(), destination.to_string()]
+            }
+            JobKind::Rebalance(goal) => goal
+                .group
+                .iter()
+                .map(|group| format!("group {group}"))
+                .chain(goal.by_size.then(|| "by size".to_owned()))
+                .chain(goal.without.iter().map(|node| format!("without node {node}")))
+                .collect(),
             JobKind::RemoveNode { node, force } => vec![node.to_string(), force.to_string()],
         }
     }

@@ -15,7 +15,7 @@ mod ledger;
 mod record;
 
 pub use command::{JobAnswer, JobCommand, JobRefusal};
-pub use kind::{IndexBuild, JobKind};
+pub use kind::{IndexBuild, JobKind, RebalanceGoal};
 pub use launch::{Action, Outlook, Role, Running, decide};
 pub use ledger::Jobs;
 pub use record::{Ending, Job, JobId, JobStatus, Task, TaskStatus};

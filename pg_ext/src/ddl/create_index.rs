@@ -14,6 +14,7 @@ use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{ActingAs, registry};
 use crate::lists::text;
+use crate::moving::tables_not_while_moving;
 use crate::peers;
 use crate::report::Report;
 
@@ -51,6 +52,7 @@ pub unsafe fn before(
         return unsafe { concurrently::create_index(statement, parent, context) };
     }
     lock_ddl()?;
+    tables_not_while_moving(&[parent])?;
     let hides = is_unique && registry.table_of(parent).is_some();
     let hidden = hides.then(|| Hidden::hide(parent)).transpose()?;
     let indexes_before = indexes_of(parent)?;

@@ -8,8 +8,10 @@ use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
 use super::maintenance::{self, MaintainedHere};
+use super::sequences::SequenceChange;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
+use crate::sequence::IdentityDefaults;
 
 /// How the hook goes on.
 pub enum Step {
@@ -55,6 +57,10 @@ pub enum Finish {
     Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Registration, other nodes.
+    Sequence(SequenceChange),
+    /// A COPY has drawn its identity values.
+    Copy(IdentityDefaults),
     /// Other nodes, outside of the transaction.
     Maintain(MaintainedHere),
     /// The end of what another node asked for.
@@ -78,6 +84,11 @@ impl Finish {
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Sequence(change) => change.finish(),
+            Finish::Copy(defaults) => {
+                defaults.take_back();
+                Ok(())
+            }
             Finish::Maintain(maintained) => maintained.finish(),
             Finish::EndMaintenance => {
                 maintenance::end_received();

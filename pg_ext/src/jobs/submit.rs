@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use cluster::LogIndex;
 use cluster::jobs::{Job, JobAnswer, JobCommand, JobId, JobKind, JobRefusal, JobStatus};
+use cluster::{LogIndex, NodeId};
 use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 
@@ -23,7 +23,13 @@ const PROPOSALS: usize = 3;
 /// is there. Returns its id once `shardman.cmd_log` of this node shows it.
 pub fn submit(kind: JobKind) -> Result<JobId, Report> {
     let home = my_identity()?.node_id;
-    let (key, owner, at) = (random_hex(16)?, current_user(), log::now());
+    submit_as(kind, random_hex(16)?, current_user(), home)
+}
+
+/// The same for another user, to be driven by another node. The same key again is
+/// the same job.
+pub fn submit_as(kind: JobKind, key: String, owner: String, home: NodeId) -> Result<JobId, Report> {
+    let at = log::now();
     let command = JobCommand::Submit { key, kind, owner, home, at };
     let mut proposals = 0;
     let proposed = loop {

@@ -50,6 +50,15 @@ impl Dialog {
         Ok(session)
     }
 
+    /// Logs in, as the node role, to a server that is no member any more.
+    pub fn open_bounded_session(
+        connstr: &str,
+        name: &str,
+        bound: Duration,
+    ) -> Result<Self, Report> {
+        Self::as_node_role(connstr, name, Some(bound))
+    }
+
     /// Logs in to a server that has adopted its identity, as the node role.
     pub fn open_node_session(node: &NodeRecord) -> Result<Self, Report> {
         Self::as_node_role(&node.connstr, &node.name, None)

@@ -31,6 +31,16 @@ struct Missing {
 /// To be called for each table of a group when one of its partitions becomes a
 /// real leaf on this node. Locks leaves as ADD FOREIGN KEY does.
 pub fn enforce(rel: pg_sys::Oid, partition: Option<u16>) -> Result<(), Report> {
+    add_missing(rel, partition, true)
+}
+
+/// The same without a look at the rows, which come from a partition that had the
+/// foreign keys.
+pub fn enforce_from_now_on(rel: pg_sys::Oid, partition: u16) -> Result<(), Report> {
+    add_missing(rel, Some(partition), false)
+}
+
+fn add_missing(rel: pg_sys::Oid, partition: Option<u16>, looks: bool) -> Result<(), Report> {
     let missing = missing(rel, partition)?;
     if missing.is_empty() {
         return Ok(());
@@ -44,13 +54,14 @@ pub fn enforce(rel: pg_sys::Oid, partition: Option<u16>) -> Result<(), Report> {
         {
             // As the leaf's owner: checking the rows may run the owner's code.
             let _acting = ActingAs::user(key.owner);
-            Spi::run(&key.statement)?;
+            let how = if looks { "" } else { " NOT VALID" };
+            Spi::run(&format!("{}{how}", key.statement))?;
         }
         if let Some((_, revoke)) = &key.grant {
             let _acting = ActingAs::owner_of_the_catalogs();
             Spi::run(revoke)?;
         }
-        depend(key.leaf, key.constraint)?;
+        depend(key.leaf, key.constraint, !looks)?;
     }
     Ok(())
 }
@@ -114,7 +125,8 @@ fn missing(rel: pg_sys::Oid, partition: Option<u16>) -> Result<Vec<Missing>, Rep
 }
 
 /// Lets the newest foreign key of a leaf go when the parent's goes.
-fn depend(leaf: pg_sys::Oid, constraint: pg_sys::Oid) -> Result<(), Report> {
+/// One that is known to hold is marked so.
+fn depend(leaf: pg_sys::Oid, constraint: pg_sys::Oid, is_known: bool) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     // It has the parent's name.
     let own = Spi::get_one_with_args::<pg_sys::Oid>(
@@ -123,6 +135,15 @@ fn depend(leaf: pg_sys::Oid, constraint: pg_sys::Oid) -> Result<(), Report> {
          WHERE l.conrelid OPERATOR(pg_catalog.=) $1 AND p.oid OPERATOR(pg_catalog.=) $2",
         &[leaf.into(), constraint.into()],
     )?;
+    if is_known && let Some(own) = own {
+        Spi::run_with_args(
+            "UPDATE pg_catalog.pg_constraint SET convalidated = true
+             WHERE oid OPERATOR(pg_catalog.=) $1",
+            &[own.into()],
+        )?;
+        // SAFETY: the leaf exists.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(leaf) };
+    }
     let address = |object| pg_sys::ObjectAddress {
         classId: pg_sys::Oid::from(PG_CONSTRAINT),
         objectId: object,

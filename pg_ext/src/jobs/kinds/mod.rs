@@ -3,7 +3,10 @@
 mod create_index;
 mod drop_index;
 mod leaves;
+mod move_partition;
+mod rebalance;
 mod reindex;
+mod remove_node;
 mod switch;
 mod tablespace;
 
@@ -21,6 +24,10 @@ pub fn of(kind: &JobKind) -> Box<dyn Kind> {
             Box::new(tablespace::CreateTablespace { name, owner, location, options })
         }
         JobKind::DropTablespace { name } => Box::new(tablespace::DropTablespace { name }),
-        other => Box::new(super::kind::Unknown(other.name())),
+        JobKind::MovePartition { group, partition, source, destination, .. } => {
+            Box::new(move_partition::MovePartition { group, partition, source, destination })
+        }
+        JobKind::Rebalance(goal) => Box::new(rebalance::Rebalance(goal)),
+        JobKind::RemoveNode { node, force } => Box::new(remove_node::RemoveNode { node, force }),
     }
 }
