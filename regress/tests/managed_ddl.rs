@@ -252,6 +252,10 @@ fn what_cannot_be_done_on_every_node_is_refused_and_says_why() -> anyhow::Result
         ("ALTER TABLE t DETACH PARTITION plain", "0A000"),
         ("ALTER TABLE t SET (fillfactor = 50), ADD COLUMN c integer", "0A000"),
         ("ALTER TABLE t SET TABLESPACE pg_default", "0A000"),
+        ("CREATE UNIQUE INDEX ON t (note)", "0A000"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY ON t (lower(note))", "0A000"),
+        ("ALTER TABLE t ADD UNIQUE USING INDEX by_note", "0A000"),
+        ("MERGE INTO t USING plain AS p ON t.id = p.id WHEN MATCHED THEN DELETE", "0A000"),
         ("CREATE RULE r AS ON INSERT TO t DO NOTHING", "0A000"),
     ] {
         let error = node.failure(sql)?;

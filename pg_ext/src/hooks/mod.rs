@@ -13,6 +13,7 @@ mod analyze;
 mod copy;
 mod drop_guard;
 mod executor_start;
+mod merge;
 mod partial_state;
 mod partitionwise;
 mod planner;
