@@ -48,11 +48,7 @@ mod raw {
 
 /// Checks a new row by the policies of its table, which the executor does for local
 /// tables only. A plain-old frame.
-unsafe fn check_policies(
-    estate: *mut EState,
-    info: *mut ResultRelInfo,
-    slot: *mut TupleTableSlot,
-) {
+unsafe fn check_policies(estate: *mut EState, info: *mut ResultRelInfo, slot: *mut TupleTableSlot) {
     // SAFETY: the executor's pointers; no destructor here.
     unsafe {
         if (*info).ri_WithCheckOptions.is_null() {
