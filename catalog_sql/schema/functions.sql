@@ -2,9 +2,9 @@ CREATE FUNCTION shardman.create_cluster(connstr text) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_cluster_wrapper';
 COMMENT ON FUNCTION shardman.create_cluster(text) IS 'makes this server the first node of a new cluster; connstr is how other nodes reach it; returns the node id';
 
-CREATE FUNCTION shardman.add_node(connstr text) RETURNS integer
+CREATE FUNCTION shardman.add_node(connstr text, rebalance boolean DEFAULT false) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'add_node_wrapper';
-COMMENT ON FUNCTION shardman.add_node(text) IS 'brings the server reached by connstr (as a superuser there) into this cluster, waits until it is active and returns its node id';
+COMMENT ON FUNCTION shardman.add_node(text, boolean) IS 'brings the server reached by connstr (as a superuser there) into this cluster, waits until it is active and returns its node id; with rebalance, begins to move partitions to it';
 
 CREATE FUNCTION shardman.join_cluster(member_connstr text, own_connstr text) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'join_cluster_wrapper';
@@ -56,6 +56,10 @@ CREATE FUNCTION shardman.query_rows(statement text) RETURNS SETOF text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'query_rows_wrapper';
 COMMENT ON FUNCTION shardman.query_rows(text) IS 'internal: runs a statement as the user who asks and returns its rows as JSON arrays of texts';
 
+CREATE FUNCTION shardman.global_analyze() RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'global_analyze_wrapper';
+COMMENT ON FUNCTION shardman.global_analyze() IS 'ANALYZE of all sharded tables of the user who asks, on every node: its own partitions, and samples of the others';
+
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';
@@ -69,6 +73,14 @@ CREATE FUNCTION shardman.transaction_outcome(gid text) RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'transaction_outcome_wrapper';
 COMMENT ON FUNCTION shardman.transaction_outcome(text) IS 'internal: what this node knows of a distributed transaction: committed, aborted (then it promises that this will not change), prepared or unknown';
 
+CREATE FUNCTION shardman.claim_schema_change(token bigint, log_position bigint) RETURNS boolean
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'claim_schema_change_wrapper';
+COMMENT ON FUNCTION shardman.claim_schema_change(bigint, bigint) IS 'internal: notes that the running transaction does a schema change of the metadata log; false if it is done';
+
+CREATE FUNCTION shardman.schema_log() RETURNS jsonb
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'schema_log_wrapper';
+COMMENT ON FUNCTION shardman.schema_log() IS 'how schema changes stand in the metadata log as this node knows it: who holds the right to make one, the last one, how far each member is';
+
 CREATE FUNCTION shardman.describe_server() RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_server_wrapper';
 COMMENT ON FUNCTION shardman.describe_server() IS 'internal: what a member checks before it admits this server, as JSON';
@@ -77,14 +89,23 @@ CREATE FUNCTION shardman.adopt(identity text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
 
+CREATE FUNCTION shardman.current_command() RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'current_command_wrapper';
+COMMENT ON FUNCTION shardman.current_command() IS 'internal: the number of this command in its transaction, with which another node''s INSERT begins';
+
+CREATE FUNCTION shardman.is_first_change(xmin xid, cmin cid, beginning integer) RETURNS boolean
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'is_first_change_wrapper';
+COMMENT ON FUNCTION shardman.is_first_change(xid, cid, integer) IS 'internal: raises if a row that ON CONFLICT DO UPDATE is about to change comes from the same statement of another node';
+
 CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_state_wrapper';
 COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggregate of a statement from another node, asks for its transition state';
 
 REVOKE ALL ON FUNCTION
     shardman.recover_xacts(), shardman.resolve_in_doubt(text, text), shardman.transaction_outcome(text),
-    shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
+    shardman.create_cluster(text), shardman.add_node(text, boolean), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
+    shardman.claim_schema_change(bigint, bigint), shardman.schema_log(),
     shardman.adopt(text)
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION shardman.transaction_outcome(text), shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;
+GRANT EXECUTE ON FUNCTION shardman.claim_schema_change(bigint, bigint), shardman.transaction_outcome(text), shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint) TO shardman_node;

@@ -10,3 +10,13 @@ BEGIN
 END
 $$;
 COMMENT ON ROLE shardman_node IS 'shardman: node sessions log in as this role';
+
+-- Membership marks a role as managed: CREATE ROLE … IN ROLE global.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'global') THEN
+        CREATE ROLE global NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOLOGIN;
+    END IF;
+END
+$$;
+COMMENT ON ROLE global IS 'shardman: members of this role are managed, the same on every node';

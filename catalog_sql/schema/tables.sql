@@ -12,7 +12,7 @@ CREATE TABLE shardman.node (
     name              text NOT NULL UNIQUE,
     connstr           text NOT NULL,
     system_identifier bigint NOT NULL,
-    state             text NOT NULL CHECK (state IN ('joining', 'active'))
+    state             text NOT NULL CHECK (state IN ('joining', 'active', 'down'))
 );
 COMMENT ON TABLE shardman.node IS 'members, as the applied metadata log has them';
 
@@ -21,15 +21,42 @@ CREATE TABLE shardman.log_position (
     applied_index bigint NOT NULL
 );
 COMMENT ON TABLE shardman.log_position IS 'how far each applier of this node has brought the metadata log into PostgreSQL';
-INSERT INTO shardman.log_position VALUES ('nodes', 0);
+INSERT INTO shardman.log_position VALUES ('nodes', 0), ('ddl', 0);
 
--- One row. Locked EXCLUSIVE by every managed DDL, first on the node with the
--- lowest id: that lock is the cluster's DDL lock.
+-- Inserted by every transaction that does what was decided under a token, so
+-- that exactly one does; gone when the queue has come by.
+CREATE TABLE shardman.ddl_done (
+    token bigint PRIMARY KEY
+);
+COMMENT ON TABLE shardman.ddl_done IS 'changes of the schema that are done on this node and that its queue has not passed yet';
+
+-- At most one row: the entry at which the queue stands, because it failed.
+CREATE TABLE shardman.ddl_failure (
+    log_position bigint PRIMARY KEY,
+    failed_at    timestamptz NOT NULL,
+    message      text NOT NULL
+);
+COMMENT ON TABLE shardman.ddl_failure IS 'why the queue of schema changes does not go on; it is tried again and again';
+
+-- One row. Locked EXCLUSIVE on the node with the lowest id by who waits for the
+-- right to change the schema.
 CREATE TABLE shardman.ddl_state (
     last_table_id bigint NOT NULL
 );
-COMMENT ON TABLE shardman.ddl_state IS 'the last table id given in the cluster; its table lock is the DDL lock';
+COMMENT ON TABLE shardman.ddl_state IS 'the last table id given in the cluster; its table lock is the line for the right to change the schema';
 INSERT INTO shardman.ddl_state VALUES (0);
+
+CREATE TABLE shardman.managed_sequence (
+    sequence_id bigint PRIMARY KEY,
+    rel         oid NOT NULL UNIQUE,
+    first_value bigint NOT NULL,
+    block_size  integer NOT NULL CHECK (block_size > 0)
+);
+COMMENT ON TABLE shardman.managed_sequence IS 'sequences whose values are unique in the cluster; how far they are is in the metadata log';
+COMMENT ON COLUMN shardman.managed_sequence.sequence_id IS 'drawn when the sequence is created or begins anew; the same on all nodes';
+COMMENT ON COLUMN shardman.managed_sequence.rel IS 'OID on this node';
+COMMENT ON COLUMN shardman.managed_sequence.first_value IS 'the first value since then';
+COMMENT ON COLUMN shardman.managed_sequence.block_size IS 'how many values a node takes at a time';
 
 CREATE TABLE shardman.sharded_table (
     table_id             bigint PRIMARY KEY,
@@ -46,12 +73,23 @@ CREATE TABLE shardman.placement (
     group_id bigint NOT NULL,
     pnum     integer NOT NULL,
     node_id  integer NOT NULL,
+    version  bigint NOT NULL DEFAULT 1,
+    moved_by xid8,
     PRIMARY KEY (group_id, pnum)
 );
 COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partition pnum of every table of a colocation group';
+COMMENT ON COLUMN shardman.placement.version IS 'one more with each move';
+COMMENT ON COLUMN shardman.placement.moved_by IS 'this node''s part of the last move: a snapshot that does not see it cannot be used for the partition';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_state, shardman.sharded_table, shardman.placement TO PUBLIC;
+CREATE TABLE shardman.replicated_table (
+    table_id bigint PRIMARY KEY,
+    rel      oid NOT NULL UNIQUE
+);
+COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
+COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
+
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -45,4 +45,19 @@ CREATE VIEW shardman.in_doubt AS
     WHERE p.database = pg_catalog.current_database() AND p.gid ~ '^sc_\d+_\d+_\d+_\d+_[\d.]*$';
 COMMENT ON VIEW shardman.in_doubt IS 'parts of distributed transactions that are prepared on this node, and what this node knows of their fate';
 
-GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts TO PUBLIC;
+CREATE VIEW shardman.users AS
+    SELECT r.oid::regrole AS role, r.rolname, r.rolcanlogin, r.rolsuper
+    FROM pg_catalog.pg_roles AS r JOIN pg_catalog.pg_auth_members AS m ON m.member = r.oid
+    WHERE m.roleid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = 'global');
+COMMENT ON VIEW shardman.users IS 'managed roles: those that are members of the role global, the same on every node';
+
+GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts, shardman.users TO PUBLIC;
+
+CREATE TYPE shardman.get_partition_for_value_type AS (
+    rgid integer, local_nspname text, local_relname text, remote_nspname text, remote_relname text);
+COMMENT ON TYPE shardman.get_partition_for_value_type IS 'where a key belongs: the node, the relation that is the partition on this node, and the table on that node if it is another one';
+
+CREATE FUNCTION shardman.get_partition_for_value(relid regclass, VARIADIC vals "any")
+    RETURNS shardman.get_partition_for_value_type
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'get_partition_for_value_wrapper';
+COMMENT ON FUNCTION shardman.get_partition_for_value(regclass, "any") IS 'which partition and node the values of a sharded table''s distribution columns belong to; null for a table that is not sharded';

@@ -9,11 +9,16 @@ pub mod deadlock;
 mod digits;
 mod identity;
 mod ids;
+pub mod jobs;
 pub mod metadata;
+pub mod rebalance;
+pub mod replication;
 mod server_description;
 pub mod sharding;
 pub mod txn;
 
 pub use identity::{Credential, Identity};
-pub use ids::{ClusterId, LogIndex, NodeId, PartitionNumber, SystemIdentifier, TableId};
+pub use ids::{
+    ClusterId, LogIndex, NodeId, PartitionNumber, SequenceId, SystemIdentifier, TableId,
+};
 pub use server_description::{Mismatch, ServerDescription};

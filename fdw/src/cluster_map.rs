@@ -82,6 +82,11 @@ pub trait ClusterMap: Sync {
         Ok(None)
     }
 
+    /// Whether a table has the same rows on every node.
+    fn is_replicated(&self, _relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;
 
@@ -133,6 +138,13 @@ pub trait ClusterMap: Sync {
     fn gid(&self, xid: u64, n: u32, _participants: &[Option<NodeId>]) -> String {
         let node = self.local_node().map_or(0, |n| n.0);
         format!("sc_{node}_{xid}_{n}")
+    }
+
+    /// Whether a transaction that is being rolled back may roll its prepared
+    /// parts back too. If not, somebody else finishes them. Called in ABORT:
+    /// must not raise.
+    fn may_roll_back_prepared(&self) -> bool {
+        true
     }
 
     /// Takes note of a transaction's end. Called in COMMIT and ABORT: must not

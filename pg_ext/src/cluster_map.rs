@@ -17,10 +17,11 @@ use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
-use crate::node_session::{NODE_ROLE, is_node_session};
+use crate::moving;
+use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
+use crate::peers;
 use crate::recovery;
-use crate::report::Report;
-use crate::{gate, snapshot};
+use crate::{gate, schema_change, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -92,6 +93,11 @@ impl ClusterMap for Catalogs {
         Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
+    fn is_replicated(&self, relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.replicated_of(relid).is_some())
+    }
+
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         if let Some(known) = registry.generation(node) {
@@ -103,16 +109,13 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
-        if is_node_session() {
+        if is_node_session() && !moving::is_mover() && !is_maintaining() {
             return Err(reach_from_a_participant(node));
         }
         let identity = membership::my_identity().map_err(Refusal::from)?;
         let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
-            let missing = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
-            return Err(Report::new(missing, format!("node {node} does not exist"))
-                .hint("Look at shardman.nodes and shardman.parts.")
-                .into());
+            return Err(peers::no_such_node(node).into());
         };
         let address = Address::parse(&member.connstr).map_err(Refusal::from)?;
         let mut generation = DefaultHasher::new();
@@ -146,7 +149,11 @@ impl ClusterMap for Catalogs {
         let coordinator = self.local_node().unwrap_or(NodeId(0));
         let transaction = TransactionName { coordinator, life: recovery::present_life(), xid };
         let nodes: Vec<_> = participants.iter().flatten().copied().collect();
-        Gid::new(transaction, number, &nodes).to_string()
+        let gid = Gid::new(transaction, number, &nodes);
+        match schema_change::prepared_under() {
+            Some(token) => gid.under(token).to_string(),
+            None => gid.to_string(),
+        }
     }
 
     fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
@@ -154,10 +161,16 @@ impl ClusterMap for Catalogs {
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();
         match gid {
+            // The metadata log decides, with the marker for its decision row.
+            Some(gid) if gid.token.is_some() => Ok(()),
             // Servers that a user created by hand are not recovered.
             Some(gid) if !nodes.is_empty() => Ok(recovery::record_commit(gid.transaction, &nodes)?),
             _ => Ok(()),
         }
+    }
+
+    fn may_roll_back_prepared(&self) -> bool {
+        schema_change::may_roll_back_prepared()
     }
 
     fn check_isolation(&self, node: NodeId, others: &dyn Fn() -> usize) -> Result<(), Refusal> {

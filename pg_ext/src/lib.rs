@@ -15,15 +15,22 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
+mod moving;
 mod node_session;
+mod partition_for_value;
 mod peers;
 mod recovery;
+mod replicated;
 mod report;
+mod schema_change;
+mod sequence;
 mod settings;
 mod shared_memory;
 mod snapshot;
+mod upsert;
 mod worker;
 mod wrapper;
 
@@ -49,6 +56,18 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["jobs"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/sequences.sql",
+    name = "sequences",
+    requires = ["views"]
+);
+extension_sql_file!(
+    "../../catalog_sql/schema/replicated.sql",
+    name = "replicated",
+    requires = ["views"]
+);
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -69,15 +88,20 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    schema_change::init();
     gate::init();
     fdw::init();
     fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
+    sequence::init();
+    replicated::init();
     hooks::install();
     worker::register();
     recovery::init();
+    schema_change::register();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

@@ -8,18 +8,15 @@ use crate::catalog::registry;
 use crate::membership;
 use crate::node_session::APPLY;
 use crate::report::Report;
-use crate::snapshot;
+use crate::{schema_change, snapshot};
 
-/// The active node with the lowest id, unless it is this one.
-pub fn lowest_active() -> Result<Option<NodeId>, Report> {
-    let me = membership::my_identity()?.node_id;
-    let registry = registry()?;
-    let lowest = registry.members().iter().find(|member| member.is_active);
-    Ok(lowest.map(|member| member.id).filter(|id| *id != me))
-}
-
-/// Has every other active node carry out a command.
+/// Has every other active node carry out a command. If it changes the schema
+/// and the transaction has the right to do so, it is entered for those that are
+/// down, too.
 pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
+    if command.is_schema_change() && schema_change::is_going_on() {
+        return schema_change::tell_all(command);
+    }
     let me = membership::my_identity()?.node_id;
     let registry = registry()?;
     let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
@@ -29,7 +26,24 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
 
 /// Has some nodes carry out a command: sent to all of them, then waited for.
 pub fn tell(nodes: &[NodeId], command: &NodeCommand) -> Result<(), Report> {
-    let command = serde_json::to_string(command).unwrap_or_default();
-    let statement = format!("SET {APPLY} TO {}", quote_literal(&command));
+    tell_several(nodes, &[command])
+}
+
+/// The same with several commands, in one message.
+pub fn tell_several(nodes: &[NodeId], commands: &[&NodeCommand]) -> Result<(), Report> {
+    let statement = |command: &&NodeCommand| {
+        let command = serde_json::to_string(command).unwrap_or_default();
+        format!("SET {APPLY} TO {}", quote_literal(&command))
+    };
+    let statement = commands.iter().map(statement).collect::<Vec<_>>().join("; ");
     Ok(snapshot::allowing_ddl(|| fdw::session::execute_on_all(nodes, &statement))?)
+}
+
+/// The refusal of a node that is no member.
+pub fn no_such_node(node: NodeId) -> Report {
+    Report::new(
+        pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("node {node} does not exist"),
+    )
+    .hint("Look at shardman.nodes and shardman.parts.")
 }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::SystemIdentifier;
+use cluster::txn::Life;
 use crossbeam_channel::Sender;
 
 use crate::event::Event;
@@ -23,6 +25,13 @@ pub struct Config {
     /// A snapshot is taken after this many entries, and half as many are kept
     /// behind it for peers that lag.
     pub snapshot_after: u64,
+    /// The server's present life.
+    pub life: Life,
+    /// Whether a transaction of this server still wants what it asked the log
+    /// for under this number. Called from the Raft thread.
+    pub is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    /// Times that may change while the thread runs.
+    pub limits: Arc<Limits>,
     /// Where [`Event`]s go. Use an unbounded channel: a full one would hold up
     /// the log.
     pub events: Sender<Event>,
@@ -47,10 +56,39 @@ impl Config {
             system_identifier,
             timing: Timing::default(),
             snapshot_after: 1000,
+            life: Life(0),
+            is_wanted: Box::new(|_| false),
+            limits: Arc::default(),
             events,
             wake,
             connector: Arc::new(PostgresConnector),
         }
+    }
+}
+
+/// Times that may change while the thread runs.
+#[derive(Debug)]
+pub struct Limits {
+    node_timeout_ms: AtomicU64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { node_timeout_ms: AtomicU64::new(10_000) }
+    }
+}
+
+impl Limits {
+    /// A member that the leader has not heard for so long is marked down; never
+    /// if it is zero.
+    pub fn node_timeout(&self) -> Duration {
+        Duration::from_millis(self.node_timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// Changes that.
+    pub fn set_node_timeout(&self, timeout: Duration) {
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.node_timeout_ms.store(millis, Ordering::Relaxed);
     }
 }
 
@@ -75,6 +113,10 @@ pub struct Timing {
     pub snapshot: Duration,
     /// For `Propose`, `Confirm` and `Found` as a whole.
     pub proposal: Duration,
+    /// A holder of the token for DDL renews it this often.
+    pub token_renewal: Duration,
+    /// A token that was not renewed for so long is taken away.
+    pub token_lifetime: Duration,
     /// For `AddMember` and `RemoveMember` as a whole: a newcomer may have to
     /// receive a snapshot.
     pub membership: Duration,
@@ -90,6 +132,8 @@ impl Default for Timing {
             call: Duration::from_secs(5),
             snapshot: Duration::from_secs(30),
             proposal: Duration::from_secs(10),
+            token_renewal: Duration::from_millis(1000),
+            token_lifetime: Duration::from_millis(4000),
             membership: Duration::from_secs(60),
         }
     }

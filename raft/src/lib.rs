@@ -24,12 +24,12 @@ mod store;
 mod thread;
 mod type_config;
 
-pub use config::{Config, Timing};
+pub use config::{Config, Limits, Timing};
 pub use error::RaftError;
 pub use event::{Event, Level};
 pub use local::{
-    Client, FrameReader, MAX_FRAME_BYTES, MatchedIndex, RaftState, RaftStatus, Request, Response,
-    SOCKET_NAME, decode_request, decode_response, encode_request, encode_response,
+    Client, DdlView, FrameReader, MAX_FRAME_BYTES, MatchedIndex, RaftState, RaftStatus, Request,
+    Response, SOCKET_NAME, decode_request, decode_response, encode_request, encode_response,
 };
 pub use network::{BoxFuture, PeerAddress, PeerConnection, PeerConnector, PostgresConnector};
 pub use node::MAX_VOTERS;

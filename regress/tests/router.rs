@@ -123,7 +123,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         ("SELECT * FROM small WHERE id = 3 AND v::text LIKE pg_temp.tell(v)", "row security"),
         ("UPDATE t SET id = 2 WHERE id = 1", "assigns to a distribution column"),
         ("INSERT INTO said VALUES (1)", "triggers for statements"),
-        ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded tables"),
+        ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded"),
         ("WITH d AS (DELETE FROM t WHERE id = 1 RETURNING *) SELECT * FROM d", "writes"),
     ];
     let cluster = TestCluster::up(3)?;

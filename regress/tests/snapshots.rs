@@ -270,3 +270,25 @@ fn a_session_that_stands_still_with_all_gates_closed_holds_commits_up_for_its_le
     assert_eq!(refused.code().code(), "42602");
     Ok(())
 }
+
+#[test]
+fn a_session_that_ends_while_it_waits_at_a_closed_gate_shuts_it_for_nobody() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let reader = bank(&cluster)?;
+    let closer = cluster.node_session(1)?;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND query LIKE 'INSERT INTO here%'";
+    reader.run("CREATE TABLE here (i int)")?;
+    for end in ["pg_cancel_backend", "pg_terminate_backend"] {
+        let writer = cluster.session(1)?;
+        closer.run("BEGIN; SET shardman.gate TO 'close 1000 20000'")?;
+        let commit = std::thread::spawn(move || writer.failure("INSERT INTO here VALUES (1)"));
+        eventually("a commit waits", BOUND, || Ok((reader.integer(waiting)? == 1).then_some(())))?;
+        reader.run(&format!(
+            "SELECT {end}(pid) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO here%'"
+        ))?;
+        commit.join().expect("no panic")?;
+        closer.run("ROLLBACK")?;
+        reader.run(&format!("{BEGIN}; SELECT sum(bal) FROM account; COMMIT"))?;
+    }
+    Ok(())
+}

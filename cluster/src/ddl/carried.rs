@@ -29,6 +29,10 @@ pub struct CarriedStatement {
     pub table: Option<TableId>,
     /// What becomes of them meanwhile.
     pub foreign_leaves: ForeignLeaves,
+    /// Whether it leaves something behind: LOCK TABLE does not.
+    pub is_schema_change: bool,
+    /// Whether it can fail because of rows, or destroys some.
+    pub needs_every_node: bool,
     /// The constraints that it added to the table on the coordinator, in the
     /// order of their creation. A name that PostgreSQL chose depends on what
     /// else is in the schema; this one is in force everywhere.

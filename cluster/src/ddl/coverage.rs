@@ -23,6 +23,9 @@ pub enum OnSharded {
 pub enum Elsewhere {
     /// Local; the same on every node under `shardman.broadcast_ddl`.
     Broadcast,
+    /// Local; on every node, one after the other, under
+    /// `shardman.broadcast_ddl`.
+    Job,
     /// Always local.
     ThisNode,
 }
@@ -49,21 +52,37 @@ const fn broadcast(tag: &'static str) -> Coverage {
     Coverage { tag, on_sharded, elsewhere: Elsewhere::Broadcast, note: "" }
 }
 
+const fn on_sequences(tag: &'static str) -> Coverage {
+    let (on_sharded, elsewhere) = (OnSharded::EveryNode, Elsewhere::ThisNode);
+    Coverage { tag, on_sharded, elsewhere, note: SEQUENCES }
+}
+
+const fn of_roles(tag: &'static str) -> Coverage {
+    Coverage {
+        note: "always every node for managed roles, the members of `global`",
+        ..broadcast(tag)
+    }
+}
+
 const fn local(tag: &'static str, note: &'static str) -> Coverage {
     let on_sharded = OnSharded::NotApplicable;
     Coverage { tag, on_sharded, elsewhere: Elsewhere::ThisNode, note }
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const NODE_BY_NODE: &str = "each node in transactions of its own";
+const REINDEX: &str =
+    "each node in transactions of its own; CONCURRENTLY, of a table or an index, is a job";
+const SPACES: &str =
+    "on every node also with {rgid} in the location or WITH (global), whatever broadcast_ddl is";
 const SHARED: &str = "a server's own matter";
-const COUNTS_HERE: &str = "a sequence counts on one node only";
+const SEQUENCES: &str = "managed sequences: docs/sequences.md";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
 const RULES: &str = "a rule would be applied on the node that takes the statement and again on the node that holds the row";
 
 /// All kinds, in the order of their command tags.
 pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER AGGREGATE"),
-    broadcast("ALTER CAST"),
     broadcast("ALTER COLLATION"),
     broadcast("ALTER CONVERSION"),
     local("ALTER DATABASE", SHARED),
@@ -84,11 +103,11 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("ALTER POLICY", OnSharded::EveryNode, ""),
     broadcast("ALTER PROCEDURE"),
     local("ALTER PUBLICATION", SHARED),
-    broadcast("ALTER ROLE"),
+    of_roles("ALTER ROLE"),
     broadcast("ALTER ROUTINE"),
     on_tables("ALTER RULE", OnSharded::Refused, RULES),
     on_tables("ALTER SCHEMA", OnSharded::EveryNode, "of a schema that holds sharded tables"),
-    local("ALTER SEQUENCE", COUNTS_HERE),
+    on_sequences("ALTER SEQUENCE"),
     broadcast("ALTER SERVER"),
     on_tables("ALTER STATISTICS", OnSharded::EveryNode, ""),
     local("ALTER SUBSCRIPTION", SHARED),
@@ -109,15 +128,15 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER VIEW"),
     Coverage {
         tag: "ANALYZE",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: "statistics of this node's planner, with samples of the partitions of other nodes",
+        note: "and samples of all partitions for this node's planner; for that of every node: `shardman.global_analyze()`",
     },
     Coverage {
         tag: "CLUSTER",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
     on_tables("COMMENT", OnSharded::EveryNode, ""),
     broadcast("CREATE ACCESS METHOD"),
@@ -132,7 +151,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("CREATE FOREIGN DATA WRAPPER"),
     broadcast("CREATE FOREIGN TABLE"),
     broadcast("CREATE FUNCTION"),
-    on_tables("CREATE INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("CREATE INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("CREATE LANGUAGE"),
     local("CREATE MATERIALIZED VIEW", OWN_ROWS),
     broadcast("CREATE OPERATOR"),
@@ -141,16 +160,22 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("CREATE POLICY", OnSharded::EveryNode, ""),
     broadcast("CREATE PROCEDURE"),
     local("CREATE PUBLICATION", SHARED),
-    broadcast("CREATE ROLE"),
+    of_roles("CREATE ROLE"),
     on_tables("CREATE RULE", OnSharded::Refused, RULES),
     broadcast("CREATE SCHEMA"),
-    local("CREATE SEQUENCE", COUNTS_HERE),
+    Coverage { elsewhere: Elsewhere::Broadcast, ..on_sequences("CREATE SEQUENCE") },
     broadcast("CREATE SERVER"),
     on_tables("CREATE STATISTICS", OnSharded::EveryNode, ""),
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
-    local("CREATE TABLE AS", OWN_ROWS),
-    local("CREATE TABLESPACE", NO_TRANSACTION),
+    Coverage {
+        on_sharded: OnSharded::EveryNode,
+        ..local(
+            "CREATE TABLE AS",
+            "with distributed_by the rows go where they belong; otherwise a table of this node",
+        )
+    },
+    Coverage { elsewhere: Elsewhere::Job, ..local("CREATE TABLESPACE", SPACES) },
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),
     broadcast("CREATE TEXT SEARCH PARSER"),
@@ -176,7 +201,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP FOREIGN DATA WRAPPER"),
     broadcast("DROP FOREIGN TABLE"),
     broadcast("DROP FUNCTION"),
-    on_tables("DROP INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("DROP INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("DROP LANGUAGE"),
     local("DROP MATERIALIZED VIEW", OWN_ROWS),
     broadcast("DROP OPERATOR"),
@@ -186,16 +211,16 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP POLICY", OnSharded::EveryNode, ""),
     broadcast("DROP PROCEDURE"),
     local("DROP PUBLICATION", SHARED),
-    broadcast("DROP ROLE"),
+    of_roles("DROP ROLE"),
     broadcast("DROP ROUTINE"),
     on_tables("DROP RULE", OnSharded::Refused, RULES),
     on_tables("DROP SCHEMA", OnSharded::Refused, "drop sharded tables in it with DROP TABLE first"),
-    local("DROP SEQUENCE", COUNTS_HERE),
+    on_sequences("DROP SEQUENCE"),
     broadcast("DROP SERVER"),
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),
     on_tables("DROP TABLE", OnSharded::EveryNode, ""),
-    local("DROP TABLESPACE", NO_TRANSACTION),
+    Coverage { elsewhere: Elsewhere::Job, ..local("DROP TABLESPACE", SPACES) },
     broadcast("DROP TEXT SEARCH CONFIGURATION"),
     broadcast("DROP TEXT SEARCH DICTIONARY"),
     broadcast("DROP TEXT SEARCH PARSER"),
@@ -206,8 +231,11 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP USER MAPPING"),
     broadcast("DROP VIEW"),
     on_tables("GRANT", OnSharded::EveryNode, ""),
-    broadcast("GRANT ROLE"),
-    broadcast("IMPORT FOREIGN SCHEMA"),
+    of_roles("GRANT ROLE"),
+    local(
+        "IMPORT FOREIGN SCHEMA",
+        "it reads another server, which a transaction of several nodes cannot take in; broadcast CREATE FOREIGN TABLE",
+    ),
     Coverage {
         tag: "LOCK TABLE",
         on_sharded: OnSharded::EveryNode,
@@ -218,12 +246,12 @@ pub const COVERAGE: &[Coverage] = &[
     local("REFRESH MATERIALIZED VIEW", OWN_ROWS),
     Coverage {
         tag: "REINDEX",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: REINDEX,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
-    broadcast("REVOKE ROLE"),
+    of_roles("REVOKE ROLE"),
     on_tables("SECURITY LABEL", OnSharded::EveryNode, ""),
     local("SELECT INTO", OWN_ROWS),
     Coverage {
@@ -234,9 +262,9 @@ pub const COVERAGE: &[Coverage] = &[
     },
     Coverage {
         tag: "VACUUM",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
 ];
 
@@ -265,6 +293,7 @@ pub fn print_coverage() -> String {
         };
         let elsewhere = match row.elsewhere {
             Elsewhere::Broadcast => "broadcast",
+            Elsewhere::Job => "broadcast, as a job",
             Elsewhere::ThisNode => "this node",
         };
         // Writing to a String cannot fail.

@@ -1,5 +1,7 @@
 //! A member as the metadata log knows it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{NodeId, SystemIdentifier};
@@ -12,6 +14,15 @@ pub enum NodeState {
     Joining,
     /// A full member.
     Active,
+    /// A member that a majority cannot reach, or that is back and has not yet
+    /// applied what was decided meanwhile: it serves nothing.
+    Down,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl NodeState {
@@ -20,6 +31,7 @@ impl NodeState {
         match self {
             NodeState::Joining => "joining",
             NodeState::Active => "active",
+            NodeState::Down => "down",
         }
     }
 }

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
-use crate::{ClusterId, NodeId, SystemIdentifier};
+use super::{
+    DdlLog, DdlPosition, DdlRefusal, Exhausted, MetadataCommand, NodeRecord, NodeState, Outcome,
+    Refusal, SequenceBlock, SequenceBounds, SequencePosition, TokenId,
+};
+use crate::jobs::{JobCommand, Jobs};
+use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// Everything the log has decided so far. Small: it travels whole in snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +19,24 @@ pub struct Metadata {
     nodes: BTreeMap<NodeId, NodeRecord>,
     /// Ids below this one have been given; a removed node's id stays taken.
     next_node_id: NodeId,
+    /// How far each sequence has been handed out.
+    #[serde(default)]
+    sequences: BTreeMap<SequenceId, SequencePosition>,
+    #[serde(default)]
+    ddl: DdlLog,
+    jobs: Jobs,
 }
 
 impl Default for Metadata {
     fn default() -> Self {
-        Metadata { cluster_id: None, nodes: BTreeMap::new(), next_node_id: NodeId(1) }
+        Metadata {
+            cluster_id: None,
+            nodes: BTreeMap::new(),
+            next_node_id: NodeId(1),
+            sequences: BTreeMap::new(),
+            ddl: DdlLog::default(),
+            jobs: Jobs::default(),
+        }
     }
 }
 
@@ -39,6 +56,21 @@ impl Metadata {
         self.nodes.get(&id)
     }
 
+    /// Whether a node was a member once and is none any more.
+    pub fn has_removed(&self, id: NodeId) -> bool {
+        id < self.next_node_id && !self.nodes.contains_key(&id)
+    }
+
+    /// Managed DDL.
+    pub fn ddl(&self) -> &DdlLog {
+        &self.ddl
+    }
+
+    /// All jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Applies one committed entry. A refusal leaves the state as it was.
     pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
         let applied = match command {
@@ -51,8 +83,30 @@ impl Metadata {
             }
             MetadataCommand::ActivateNode { node } => self.activate_node(node),
             MetadataCommand::RemoveNode { node } => self.remove_node(node),
+            MetadataCommand::TakeSequenceBlock { sequence, bounds, count } => {
+                self.take_block(sequence, &bounds, count)
+            }
+            MetadataCommand::SetSequence { sequence, bounds, next, count } => {
+                Ok(self.set_sequence(sequence, &bounds, next, count))
+            }
+            MetadataCommand::AdmitNode { node, token } => self.admit_node(node, token),
+            MetadataCommand::MarkDown { node } => self.mark_down(node),
+            MetadataCommand::ReturnNode { node, position } => self.return_node(node, position),
+            MetadataCommand::Ddl(command) => {
+                let members = self.holders_of_the_schema();
+                let answer = self.ddl.apply(command, &members);
+                answer
+                    .map(|answer| answer.map_or(Outcome::Applied, Outcome::Ddl))
+                    .map_err(Refusal::Ddl)
+            }
+            MetadataCommand::Job(command) => self.apply_job(command),
         };
         applied.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn apply_job(&mut self, command: JobCommand) -> Result<Outcome, Refusal> {
+        let answer = self.jobs.apply(command).map_err(Refusal::Job)?;
+        Ok(answer.map_or(Outcome::Applied, Outcome::Job))
     }
 
     fn create_cluster(
@@ -100,15 +154,85 @@ impl Metadata {
         Ok(Outcome::Applied)
     }
 
+    fn take_block(
+        &mut self,
+        sequence: SequenceId,
+        bounds: &SequenceBounds,
+        count: u32,
+    ) -> Result<Outcome, Refusal> {
+        let start = SequencePosition::at_start(bounds);
+        let mut position = self.sequences.get(&sequence).copied().unwrap_or(start);
+        let block = position.take(bounds, count).map_err(|Exhausted| Refusal::SequenceExhausted)?;
+        self.sequences.insert(sequence, position);
+        Ok(Outcome::SequenceBlock(block))
+    }
+
+    fn set_sequence(
+        &mut self,
+        sequence: SequenceId,
+        bounds: &SequenceBounds,
+        next: Option<i64>,
+        count: u32,
+    ) -> Outcome {
+        let mut position = SequencePosition::at_start(bounds);
+        position.set(next);
+        // At its end there is nothing to hand out, and that is no mistake.
+        let block = next.and_then(|_| position.take(bounds, count).ok());
+        self.sequences.insert(sequence, position);
+        Outcome::SequenceBlock(block.unwrap_or(SequenceBlock { first: bounds.first, count: 0 }))
+    }
+
     fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
         self.nodes.remove(&id).ok_or(Refusal::UnknownNode { id })?;
+        let members = self.holders_of_the_schema();
+        self.ddl.forget(id, &members);
         Ok(Outcome::Applied)
+    }
+
+    fn admit_node(&mut self, id: NodeId, token: TokenId) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Joining {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Joining });
+        }
+        self.ddl.start_at_tail(id, token)?;
+        member.state = NodeState::Active;
+        Ok(Outcome::Applied)
+    }
+
+    fn mark_down(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Active {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Active });
+        }
+        member.state = NodeState::Down;
+        self.ddl.revoke_of(id);
+        Ok(Outcome::Applied)
+    }
+
+    fn return_node(&mut self, id: NodeId, position: DdlPosition) -> Result<Outcome, Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
+        if member.state != NodeState::Down {
+            return Err(Refusal::NotInState { id, wanted: NodeState::Down });
+        }
+        if position < self.ddl.tail().position {
+            return Err(DdlRefusal::Behind { node: id }.into());
+        }
+        member.state = NodeState::Active;
+        Ok(Outcome::Applied)
+    }
+
+    /// Those that entries are kept for, up or down.
+    fn holders_of_the_schema(&self) -> Vec<NodeId> {
+        let members = self.nodes.values().filter(|member| member.state != NodeState::Joining);
+        members.map(|member| member.id).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::{DdlAnswer, DdlCommand, DdlEntry, EntryKind, TokenHolder};
+    use crate::txn::Life;
 
     fn record(id: u32) -> NodeRecord {
         NodeRecord {
@@ -193,7 +317,39 @@ mod tests {
         let mut metadata = cluster_of_one();
         add(&mut metadata, 2);
         metadata.apply(MetadataCommand::RemoveNode { node: NodeId(2) });
+        assert!(metadata.has_removed(NodeId(2)) && !metadata.has_removed(NodeId(3)));
         assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(3) });
+        assert!(!metadata.has_removed(NodeId(3)));
+    }
+
+    #[test]
+    fn a_sequence_is_handed_out_in_blocks_that_never_overlap() {
+        let mut metadata = cluster_of_one();
+        let sequence = SequenceId(5);
+        let bounds = SequenceBounds { first: 1, increment: 1, min: 1, max: 1000, cycle: false };
+        let take = |metadata: &mut Metadata, sequence| {
+            metadata.apply(MetadataCommand::TakeSequenceBlock { sequence, bounds, count: 300 })
+        };
+        let block = |first, count| Outcome::SequenceBlock(SequenceBlock { first, count });
+        assert_eq!(take(&mut metadata, sequence), block(1, 300));
+        assert_eq!(take(&mut metadata, sequence), block(301, 300));
+        assert_eq!(take(&mut metadata, SequenceId(6)), block(1, 300));
+        let json = serde_json::to_string(&metadata).unwrap();
+        let mut metadata: Metadata = serde_json::from_str(&json).unwrap();
+        assert_eq!(take(&mut metadata, sequence), block(601, 300));
+        let set = |next| MetadataCommand::SetSequence { sequence, bounds, next, count: 300 };
+        assert_eq!(metadata.apply(set(Some(900))), block(900, 101));
+        let exhausted = Outcome::Refused(Refusal::SequenceExhausted);
+        assert_eq!(take(&mut metadata, sequence), exhausted);
+        assert_eq!(metadata.apply(set(None)), block(1, 0));
+        assert_eq!(take(&mut metadata, sequence), exhausted);
+    }
+
+    #[test]
+    fn a_state_from_before_sequences_is_read() {
+        let mut old = serde_json::to_value(cluster_of_one()).unwrap();
+        old.as_object_mut().unwrap().remove("sequences");
+        assert_eq!(serde_json::from_value::<Metadata>(old).unwrap(), cluster_of_one());
     }
 
     #[test]
@@ -202,5 +358,69 @@ mod tests {
         let mut metadata = cluster_of_one();
         assert_eq!(metadata.apply(MetadataCommand::ActivateNode { node: NodeId(8) }), unknown);
         assert_eq!(metadata.apply(MetadataCommand::RemoveNode { node: NodeId(8) }), unknown);
+    }
+
+    fn token(metadata: &mut Metadata, node: u32) -> TokenId {
+        let (node, life, request) = (NodeId(node), Life(1), metadata.ddl.tail().position.0);
+        let take = DdlCommand::TakeToken { holder: TokenHolder { node, life, request } };
+        match metadata.apply(MetadataCommand::Ddl(take)) {
+            Outcome::Ddl(DdlAnswer::Granted { token, .. }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn append(metadata: &mut Metadata, token: TokenId) -> Outcome {
+        let entry = DdlEntry::new(token, EntryKind::Complete, 0, Vec::new());
+        metadata.apply(MetadataCommand::Ddl(DdlCommand::Append(entry)))
+    }
+
+    #[test]
+    fn a_node_is_admitted_only_with_the_schema_as_it_is() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        let stale = token(&mut metadata, 1);
+        append(&mut metadata, stale);
+        let admit = |token| MetadataCommand::AdmitNode { node: NodeId(2), token };
+        let refused = Outcome::Refused(DdlRefusal::TokenRevoked.into());
+        assert_eq!(metadata.apply(admit(stale)), refused);
+        let current = token(&mut metadata, 1);
+        assert_eq!(metadata.apply(admit(current)), Outcome::Applied);
+        assert_eq!(metadata.ddl().applied(NodeId(2)), DdlPosition(1));
+    }
+
+    #[test]
+    fn a_node_that_is_down_loses_its_token_and_returns_when_it_has_caught_up() {
+        let mut metadata = cluster_of_one();
+        add(&mut metadata, 2);
+        metadata.apply(MetadataCommand::ActivateNode { node: NodeId(2) });
+        let lost = token(&mut metadata, 2);
+        let down = MetadataCommand::MarkDown { node: NodeId(2) };
+        assert_eq!(metadata.apply(down.clone()), Outcome::Applied);
+        assert!(matches!(metadata.apply(down), Outcome::Refused(Refusal::NotInState { .. })));
+        let refused = Outcome::Refused(DdlRefusal::TokenRevoked.into());
+        assert_eq!(append(&mut metadata, lost), refused);
+        let current = token(&mut metadata, 1);
+        append(&mut metadata, current);
+        let back = |position| MetadataCommand::ReturnNode {
+            node: NodeId(2),
+            position: DdlPosition(position),
+        };
+        let behind = Outcome::Refused(DdlRefusal::Behind { node: NodeId(2) }.into());
+        assert_eq!(metadata.apply(back(0)), behind);
+        assert_eq!(metadata.apply(back(1)), Outcome::Applied);
+        assert_eq!(metadata.node(NodeId(2)).map(|n| n.state), Some(NodeState::Active));
+    }
+
+    #[test]
+    fn a_state_reads_back_from_a_snapshot_also_from_one_without_ddl() {
+        let mut metadata = cluster_of_one();
+        let current = token(&mut metadata, 1);
+        append(&mut metadata, current);
+        token(&mut metadata, 1);
+        let mut json = serde_json::to_value(&metadata).unwrap();
+        assert_eq!(serde_json::from_value::<Metadata>(json.clone()).unwrap(), metadata);
+        json.as_object_mut().unwrap().remove("ddl");
+        let old = serde_json::from_value::<Metadata>(json).unwrap();
+        assert_eq!(old.ddl(), &DdlLog::default());
     }
 }

@@ -2,17 +2,41 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TableDefinition;
-use crate::TableId;
+use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
+use crate::metadata::{DdlPosition, DdlTail, TokenId};
+use crate::rebalance::MoveCommand;
+use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
+#[expect(clippy::large_enum_variant, reason = "one value per statement, moved a few times")]
 pub enum NodeCommand {
-    /// Take the DDL lock of this node until the transaction ends.
+    /// Stand in line for the right to change the schema, until the transaction
+    /// ends. Returns without it after a while: the line keeps order, no more.
     LockDdl,
+    /// Take part in a transaction that changes the schema, once everything up to
+    /// `after` has been applied.
+    BeginDdl {
+        /// Whose.
+        token: TokenId,
+        /// What was decided before.
+        after: DdlTail,
+        /// See [`crate::metadata::DdlEntry::now`].
+        now: i64,
+    },
+    /// `now()` is this until the transaction ends.
+    PinTime {
+        /// See [`crate::metadata::DdlEntry::now`].
+        now: i64,
+    },
+    /// The schema that this node has been given is that after `position`.
+    NoteDdlPosition {
+        /// The last entry that is part of it.
+        position: DdlPosition,
+    },
     /// Table ids up to this one have been given.
     NoteTableId {
         /// The last one.
@@ -38,6 +62,54 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Give a sharded table that was just filled what hangs on it.
+    Attach(TableDefinition),
+    /// Make a managed sequence and register it.
+    CreateSequence(SequenceDefinition),
+    /// A table's columns have these sequences: name and register them so.
+    AlignSequences {
+        /// The table.
+        table: TableId,
+        /// All of them.
+        sequences: Vec<SequenceDefinition>,
+    },
+    /// Have nobody draw from a sequence until the transaction ends.
+    LockSequence {
+        /// Its present life.
+        sequence: SequenceId,
+    },
+    /// A sequence begins anew.
+    BeginSequenceAnew {
+        /// Its life until now.
+        sequence: SequenceId,
+        /// From now on.
+        new: SequenceId,
+        /// Its first value.
+        first: i64,
+        /// Values that a node takes at a time.
+        block_size: u32,
+    },
+    /// Add foreign keys to a sharded table that has its leaves.
+    AddForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// Those that it has already are left alone.
+        foreign_keys: Vec<ForeignKeyDefinition>,
+    },
+    /// Drop foreign keys of a sharded table.
+    DropForeignKeys {
+        /// The referencing table.
+        table: TableId,
+        /// The constraints.
+        names: Vec<String>,
+    },
+    /// Run `SET CONSTRAINTS` for leaves.
+    SetConstraints {
+        /// Names of constraints; `None` for ALL.
+        names: Option<Vec<String>>,
+        /// DEFERRED or IMMEDIATE.
+        is_deferred: bool,
+    },
     /// Run a user's statement that is part of managed DDL.
     Carry(CarriedStatement),
     /// Run whatever a user has broadcast.
@@ -47,6 +119,38 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// Part of moving a partition.
+    Move(MoveCommand),
+}
+
+impl NodeCommand {
+    /// Whether it belongs into the metadata log: it changes the schema and
+    /// means the same whenever it runs.
+    pub fn is_schema_change(&self) -> bool {
+        match self {
+            NodeCommand::LockDdl
+            | NodeCommand::BeginDdl { .. }
+            | NodeCommand::PinTime { .. }
+            | NodeCommand::NoteDdlPosition { .. }
+            | NodeCommand::NoteTableId { .. }
+            | NodeCommand::LockSequence { .. }
+            | NodeCommand::Move(_)
+            | NodeCommand::SetConstraints { .. }
+            | NodeCommand::Run { .. } => false,
+            NodeCommand::Carry(carried) => carried.is_schema_change,
+            _ => true,
+        }
+    }
+
+    /// Whether it can fail because of rows, or destroys some: then no node may
+    /// be left to do it later.
+    pub fn needs_every_node(&self) -> bool {
+        match self {
+            NodeCommand::CreateTable(_) => false,
+            NodeCommand::Carry(carried) => carried.needs_every_node,
+            _ => true,
+        }
+    }
 }
 
 #[cfg(test)]

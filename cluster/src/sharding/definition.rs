@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA, quote_identifier};
+use super::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA, SequenceDefinition, quote_identifier};
 use crate::{NodeId, PartitionNumber, TableId};
 
 /// One column, in attribute order.
@@ -36,6 +36,20 @@ pub struct ConstraintDefinition {
     pub definition: String,
 }
 
+/// A foreign key to another sharded table of the group, or to the table itself.
+/// It is made when both tables have their leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKeyDefinition {
+    /// Its name.
+    pub name: String,
+    /// As `pg_get_constraintdef` prints it, qualified.
+    pub definition: String,
+    /// The referenced table.
+    pub references: TableId,
+    /// `COMMENT ON CONSTRAINT`.
+    pub comment: Option<String>,
+}
+
 /// A sharded table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
@@ -45,13 +59,21 @@ pub struct TableDefinition {
     pub schema: String,
     /// Name of the parent.
     pub name: String,
+    /// The table's name in the names of its leaves: that of its creation.
+    pub leaf_name: String,
     /// Columns in order.
     pub columns: Vec<ColumnDefinition>,
+    /// Sequences that belong to columns.
+    #[serde(default)]
+    pub sequences: Vec<SequenceDefinition>,
     /// Check, primary key and unique constraints.
     pub constraints: Vec<ConstraintDefinition>,
+    /// Made after the tables that they reference.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// `CREATE INDEX …` of every index that belongs to no constraint.
     pub indexes: Vec<String>,
-    /// In order.
+    /// In order; empty for a replicated table.
     pub distribution_columns: Vec<String>,
     /// The group that the table founded or entered.
     pub group_id: TableId,
@@ -68,29 +90,46 @@ pub struct TableDefinition {
 }
 
 impl TableDefinition {
-    /// The parent and its indexes, without leaves.
+    /// Whether it is an ordinary table with the same rows on every node: it has
+    /// neither distribution columns nor leaves.
+    pub fn is_replicated(&self) -> bool {
+        self.distribution_columns.is_empty()
+    }
+
+    /// The parent, or the replicated table itself, with its sequences and
+    /// indexes; without leaves.
     pub fn parent_statements(&self) -> Vec<String> {
-        let columns = self.columns.iter().map(ColumnDefinition::clause);
+        let columns = self.columns.iter().map(|column| {
+            let mut clause = column.clause();
+            let its = |s: &&SequenceDefinition| s.column.as_ref() == Some(&column.name);
+            let identity = self.sequences.iter().filter(its).find_map(|s| s.identity_clause());
+            if let Some(identity) = identity {
+                clause += " ";
+                clause += &identity;
+            }
+            clause
+        });
         let constraints = self.constraints.iter().map(|constraint| {
             format!("CONSTRAINT {} {}", quote_identifier(&constraint.name), constraint.definition)
         });
         let elements: Vec<_> = columns.chain(constraints).collect();
         let keys: Vec<_> = self.distribution_columns.iter().map(|c| quote_identifier(c)).collect();
-        let create = format!(
-            "CREATE TABLE {} ({}) PARTITION BY HASH ({})",
-            self.qualified_name(),
-            elements.join(", "),
-            keys.join(", ")
-        );
-        std::iter::once(create).chain(self.indexes.iter().cloned()).collect()
+        let ending = match self.is_replicated() {
+            true => self.storage_clause(),
+            false => format!(" PARTITION BY HASH ({})", keys.join(", ")),
+        };
+        let create =
+            format!("CREATE TABLE {} ({}){ending}", self.qualified_name(), elements.join(", "));
+        let serial = || self.sequences.iter().filter(|s| s.identity.is_none());
+        let sequences = serial().map(SequenceDefinition::create_statement);
+        let owned = serial().filter_map(SequenceDefinition::owned_by_statement);
+        let indexes = self.indexes.iter().cloned();
+        sequences.chain([create]).chain(owned).chain(indexes).collect()
     }
 
     /// The real leaves of node `me`.
     pub fn local_leaf_statements(&self, me: NodeId) -> Vec<String> {
-        let with = match self.leaf_options.as_slice() {
-            [] => String::new(),
-            options => format!(" WITH ({})", options.join(", ")),
-        };
+        let with = self.storage_clause();
         self.leaves(|node| node == me)
             .map(|leaf| {
                 format!(
@@ -115,6 +154,14 @@ impl TableDefinition {
             .collect()
     }
 
+    /// Storage parameters of what holds rows on this node.
+    fn storage_clause(&self) -> String {
+        match self.leaf_options.as_slice() {
+            [] => String::new(),
+            options => format!(" WITH ({})", options.join(", ")),
+        }
+    }
+
     /// The parent, quoted and qualified.
     pub fn qualified_name(&self) -> String {
         format!("{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
@@ -125,10 +172,9 @@ impl TableDefinition {
         &'a self,
         on: impl Fn(NodeId) -> bool + 'a,
     ) -> impl Iterator<Item = LeafName> + 'a {
-        (0u16..)
-            .zip(&self.placement)
-            .filter(move |(_, node)| on(**node))
-            .map(|(number, _)| LeafName::new(self.table_id, &self.name, PartitionNumber(number)))
+        (0u16..).zip(&self.placement).filter(move |(_, node)| on(**node)).map(|(number, _)| {
+            LeafName::new(self.table_id, &self.leaf_name, PartitionNumber(number))
+        })
     }
 
     fn partition_clause(&self, partition: PartitionNumber) -> String {
@@ -179,6 +225,7 @@ mod tests {
             table_id: TableId(7),
             schema: "S".into(),
             name: "t".into(),
+            leaf_name: "t".into(),
             columns: vec![
                 ColumnDefinition { not_null: true, ..column("id", "bigint") },
                 ColumnDefinition {
@@ -191,10 +238,12 @@ mod tests {
                     ..column("twice", "bigint")
                 },
             ],
+            sequences: vec![],
             constraints: vec![ConstraintDefinition {
                 name: "t_pkey".into(),
                 definition: "PRIMARY KEY (id)".into(),
             }],
+            foreign_keys: vec![],
             indexes: vec!["CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")".into()],
             distribution_columns: vec!["id".into()],
             group_id: TableId(7),
@@ -218,6 +267,24 @@ mod tests {
                 "CREATE INDEX t_name ON \"S\".t USING btree (\"Name\")",
             ]
         );
+    }
+
+    #[test]
+    fn sequences_come_before_the_defaults_that_draw_from_them() {
+        let serial = crate::sharding::sequence::tests::definition();
+        let identity = SequenceDefinition {
+            name: "other".into(),
+            column: Some("twice".into()),
+            identity: Some("BY DEFAULT".into()),
+            ..serial.clone()
+        };
+        let sequences = vec![serial, identity];
+        let statements = TableDefinition { sequences, ..definition() }.parent_statements();
+        assert_eq!(statements.len(), 4);
+        assert!(statements[0].starts_with("CREATE SEQUENCE \"S\".\"t_id_seq\""));
+        let generated = "GENERATED BY DEFAULT AS IDENTITY (SEQUENCE NAME \"S\".\"other\"";
+        assert!(statements[1].contains(generated));
+        assert!(statements[2].ends_with("OWNED BY \"S\".\"t\".\"id\""));
     }
 
     #[test]

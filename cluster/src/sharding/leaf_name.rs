@@ -13,6 +13,8 @@ use crate::{PartitionNumber, TableId};
 pub const LEAF_SCHEMA: &str = "shardman_data";
 /// Where foreign leaves are.
 pub const REMOTE_SCHEMA: &str = "shardman_remote";
+/// Where copies are that a move has not finished.
+pub const MOVING_SCHEMA: &str = "shardman_moving";
 
 const PREFIX: &str = "shard_";
 /// NAMEDATALEN - 1 of stock PostgreSQL.
@@ -53,6 +55,13 @@ impl LeafName {
         })
     }
 
+    /// The table's name in it, as far as it was not shortened: longest in the
+    /// name of partition 0. A renamed table keeps its leaves' names.
+    pub fn table_name(&self) -> &str {
+        let rest = self.printed.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_'));
+        rest.and_then(|(_, rest)| rest.rsplit_once('_')).map_or("", |(name, _)| name)
+    }
+
     /// As the relation is called.
     pub fn as_str(&self) -> &str {
         &self.printed
@@ -91,6 +100,9 @@ mod tests {
         fn any_table_name_fits_and_reads_back(table: u64, name in "[^\0]{1,63}", number in 0u16..1024) {
             let leaf = LeafName::new(TableId(table), &name, PartitionNumber(number));
             prop_assert!(leaf.as_str().len() <= MAX_BYTES);
+            let first = LeafName::new(TableId(table), &name, PartitionNumber(0));
+            let again = LeafName::new(TableId(table), first.table_name(), PartitionNumber(number));
+            prop_assert_eq!(&again, &leaf);
             prop_assert_eq!(LeafName::parse(leaf.as_str()), Some(leaf));
         }
     }

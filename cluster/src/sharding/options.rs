@@ -1,5 +1,6 @@
-//! `CREATE TABLE … WITH (distributed_by, num_parts, colocate_with)`: which of
-//! a statement's options are ours and what they ask for.
+//! `CREATE TABLE … WITH (distributed_by, num_parts, colocate_with)` and
+//! `WITH (replicated)`: which of a statement's options are ours and what they
+//! ask for.
 
 use thiserror::Error;
 
@@ -33,8 +34,11 @@ pub struct RequestedDistribution {
 /// A statement's options, told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
-    /// Absent if no option is ours: an ordinary table.
+    /// Absent unless the table is to be sharded.
     pub distribution: Option<RequestedDistribution>,
+    /// Whether the table is to be the same on every node: `replicated`, or
+    /// `global`.
+    pub is_replicated: bool,
     /// The rest, in order.
     pub storage: Vec<StorageParameter>,
 }
@@ -64,6 +68,17 @@ pub enum OptionError {
     /// The same option twice.
     #[error("option \"{0}\" is given more than once")]
     Duplicate(&'static str),
+    /// `replicated` or `global` is neither true nor false.
+    #[error("invalid value for option \"{option}\": \"{value}\"")]
+    NotBoolean {
+        /// Which option.
+        option: &'static str,
+        /// What it was set to.
+        value: String,
+    },
+    /// A table is either sharded or replicated.
+    #[error("a table cannot be both sharded and replicated")]
+    Both,
 }
 
 /// Takes our options out of a statement's list. Names are matched as the
@@ -72,12 +87,15 @@ pub fn separate_options(
     options: impl IntoIterator<Item = StorageParameter>,
 ) -> Result<Requested, OptionError> {
     let (mut distributed_by, mut num_parts, mut colocate_with) = (None, None, None);
+    let (mut replicated, mut global) = (None, None);
     let mut storage = Vec::new();
     for option in options {
         let ours = match (option.namespace.as_deref(), option.name.as_str()) {
             (None, "distributed_by") => ("distributed_by", &mut distributed_by),
             (None, "num_parts") => ("num_parts", &mut num_parts),
             (None, "colocate_with") => ("colocate_with", &mut colocate_with),
+            (None, "replicated") => ("replicated", &mut replicated),
+            (None, "global") => ("global", &mut global),
             _ => {
                 storage.push(option);
                 continue;
@@ -88,15 +106,29 @@ pub fn separate_options(
             return Err(OptionError::Duplicate(name));
         }
     }
+    let is_replicated = parse_boolean("replicated", replicated)? | parse_boolean("global", global)?;
     if distributed_by.is_none() && num_parts.is_none() && colocate_with.is_none() {
-        return Ok(Requested { distribution: None, storage });
+        return Ok(Requested { distribution: None, is_replicated, storage });
+    }
+    if is_replicated {
+        return Err(OptionError::Both);
     }
     let distribution = Some(RequestedDistribution {
         columns: parse_columns(distributed_by.as_deref().unwrap_or_default())?,
         num_parts: num_parts.map(parse_num_parts).transpose()?,
         colocate_with: colocate_with.map(parse_table).transpose()?,
     });
-    Ok(Requested { distribution, storage })
+    Ok(Requested { distribution, is_replicated, storage })
+}
+
+/// As PostgreSQL reads a boolean option: without a value it is true.
+fn parse_boolean(option: &'static str, value: Option<String>) -> Result<bool, OptionError> {
+    let Some(value) = value else { return Ok(false) };
+    match value.trim().to_ascii_lowercase().as_str() {
+        "" | "true" | "on" | "yes" | "1" => Ok(true),
+        "false" | "off" | "no" | "0" => Ok(false),
+        _ => Err(OptionError::NotBoolean { option, value }),
+    }
 }
 
 fn parse_columns(value: &str) -> Result<Vec<String>, OptionError> {
@@ -148,7 +180,7 @@ mod tests {
     fn a_statement_without_our_options_is_left_alone() {
         let requested = separate(&[("fillfactor", "70")]);
         let storage = vec![option("fillfactor", "70")];
-        assert_eq!(requested, Ok(Requested { distribution: None, storage }));
+        assert_eq!(requested, Ok(Requested { distribution: None, is_replicated: false, storage }));
     }
 
     #[test]
@@ -166,8 +198,25 @@ mod tests {
         });
         assert_eq!(
             requested,
-            Ok(Requested { distribution, storage: vec![option("fillfactor", "70")] })
+            Ok(Requested {
+                distribution,
+                is_replicated: false,
+                storage: vec![option("fillfactor", "70")]
+            })
         );
+    }
+
+    #[test]
+    fn replicated_and_global_mean_the_same_and_exclude_distribution() {
+        for options in [&[("replicated", "")], &[("global", "true")], &[("replicated", "ON")]] {
+            assert!(separate(options).unwrap().is_replicated);
+        }
+        assert!(!separate(&[("global", "off")]).unwrap().is_replicated);
+        let both = separate(&[("replicated", ""), ("distributed_by", "a")]);
+        assert_eq!(both, Err(OptionError::Both));
+        let value = "perhaps".to_owned();
+        let unclear = Err(OptionError::NotBoolean { option: "global", value });
+        assert_eq!(separate(&[("global", "perhaps")]), unclear);
     }
 
     #[test]
@@ -175,7 +224,10 @@ mod tests {
         let namespace = Some("toast".into());
         let toast = StorageParameter { namespace, ..option("num_parts", "3") };
         let requested = separate_options([toast.clone()]);
-        assert_eq!(requested, Ok(Requested { distribution: None, storage: vec![toast] }));
+        assert_eq!(
+            requested,
+            Ok(Requested { distribution: None, is_replicated: false, storage: vec![toast] })
+        );
     }
 
     #[test]

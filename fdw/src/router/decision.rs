@@ -257,7 +257,8 @@ unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) -> Res
                 continue;
             }
             if !tables.iter().any(|table| table.place == (at, index)) {
-                return refuse("it reads more than sharded tables");
+                check_replicated(query, index, entry)?;
+                continue;
             }
             if !e.inh && !is_insert {
                 return refuse("it reads a table with ONLY");
@@ -306,6 +307,37 @@ unsafe fn fires_for_statements(
         CmdType::CMD_UPDATE => updates,
         CmdType::CMD_DELETE => deletes,
         _ => false,
+    }
+}
+
+/// A replicated table is the same wherever the partition is, if it is only read,
+/// with the rights of the user, which the partition's node looks at again.
+unsafe fn check_replicated(
+    query: *const pg_sys::Query,
+    index: u32,
+    entry: *const pg_sys::RangeTblEntry,
+) -> Result<(), Error> {
+    // SAFETY: the caller's valid query and entry.
+    unsafe {
+        let e = &*entry;
+        let is_replicated = e.rtekind == RTEKind::RTE_RELATION
+            && match cluster_map::map() {
+                Some(map) => map.is_replicated(e.relid)?,
+                None => false,
+            };
+        if !is_replicated {
+            return refuse("it reads more than sharded and replicated tables");
+        }
+        if !e.inh || !e.tablesample.is_null() {
+            return refuse("it reads a replicated table with ONLY, or a sample of it");
+        }
+        if e.checkAsUser != pg_sys::InvalidOid {
+            return refuse("it reads a replicated table through a view");
+        }
+        if cells::<pg_sys::RowMarkClause>((*query).rowMarks).any(|mark| (*mark).rti == index) {
+            return refuse("it locks rows of a replicated table");
+        }
+        Ok(())
     }
 }
 

@@ -83,6 +83,23 @@ pub fn for_node(node: NodeId) -> Result<Remote, Error> {
     Ok(Remote { slot: acquire(Target::Node(node))? })
 }
 
+/// Those of some nodes with which no session can be opened now. Sessions are
+/// opened with the others, all at the same time. An error if a transaction was
+/// going on there and its session is lost.
+pub fn unreachable(nodes: &[NodeId]) -> Result<Vec<NodeId>, Error> {
+    let targets: Vec<Target> = nodes.iter().map(|n| Target::Node(*n)).collect();
+    registry::open_all(&targets)?;
+    let mut missing = Vec::new();
+    for node in nodes {
+        match acquire(Target::Node(*node)) {
+            Ok(_) => {}
+            Err(Error::CouldNotConnect { .. }) => missing.push(*node),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(missing)
+}
+
 /// Runs commands on several nodes at once: connected to all, sent to all, then collected in
 /// order. Each becomes a writing participant. The first error is returned, with
 /// the other replies left to the transaction's end.

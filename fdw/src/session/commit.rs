@@ -257,7 +257,7 @@ pub fn after_commit() -> Result<(), Error> {
         match outcome {
             Ok(_) => {}
             // Recovery was faster.
-            Err(Error::Remote { error, .. }) if error.sqlstate == SqlState::parse("42704") => {}
+            Err(Error::Remote { error, .. }) if is_finished_by_others(error.sqlstate) => {}
             Err(e) => left.push((session.name.clone(), session.node, gid, e)),
         }
         if session.connection.lost().is_some() {
@@ -285,6 +285,11 @@ pub fn after_commit() -> Result<(), Error> {
     Ok(())
 }
 
+/// Recovery, or a node's own queue, was faster or is at it.
+fn is_finished_by_others(answer: Option<SqlState>) -> bool {
+    ["42704", "55000"].into_iter().any(|code| answer == SqlState::parse(code))
+}
+
 fn left_in_doubt(node: &str, gid: &str, error: Error) {
     let message =
         format!("transaction \"{gid}\" is committed but still prepared on node \"{node}\"");
@@ -307,10 +312,15 @@ pub fn after_abort() -> Result<(), Error> {
     if !participants.is_empty() {
         cluster_map::note_end(Ended::Aborted);
     }
+    let may_roll_back = cluster_map::map().is_none_or(|map| map.may_roll_back_prepared());
     for slot in participants {
         quiesce(&slot, patience, None)?;
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
+        if !may_roll_back && matches!(session.ending, Ending::Prepared(_)) {
+            session.forget_transaction();
+            continue;
+        }
         // A PREPARE whose answer was not waited for has been answered by now,
         // unless the session is lost.
         let sql = match session.ending.clone() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cluster::NodeId;
 
 use super::exchange::collect_until;
-use super::{Slot, Target, acquire, collect, registry};
+use super::{Request, Slot, Statement, Target, acquire, collect, registry};
 use crate::error::Error;
 use crate::transport::Ticket;
 
@@ -18,6 +18,68 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// modifications will use.
 pub struct Everywhere {
     slots: Vec<Rc<Slot>>,
+}
+
+/// A call of a function on another node, with binary or text parameters.
+pub struct Call {
+    statement: Statement,
+    parameters: Vec<u8>,
+}
+
+impl Call {
+    /// `sql` with `$1`, `$2`, …; the server infers their types. It is kept
+    /// prepared.
+    pub fn new(sql: &str) -> Call {
+        let statement = Statement {
+            sql: sql.as_bytes().into(),
+            types: Rc::new([]),
+            parameter_formats: Rc::new([]),
+            result_formats: Rc::new([]),
+            is_kept: true,
+        };
+        Call { statement, parameters: Vec::new() }
+    }
+
+    /// The next parameter, in its type's text form.
+    pub fn text(self, value: &str) -> Call {
+        self.parameter(0, value.as_bytes())
+    }
+
+    /// The next parameter, in its type's binary form.
+    pub fn binary(self, value: &[u8]) -> Call {
+        self.parameter(1, value)
+    }
+
+    fn parameter(mut self, format: i16, value: &[u8]) -> Call {
+        let formats: Vec<i16> =
+            self.statement.parameter_formats.iter().copied().chain([format]).collect();
+        self.statement.types = vec![0; formats.len()].into();
+        self.statement.parameter_formats = formats.into();
+        self.parameters.extend_from_slice(&(value.len() as i32).to_be_bytes());
+        self.parameters.extend_from_slice(value);
+        self
+    }
+}
+
+/// A call that was sent to all of them. What is not collected is waited for
+/// where the sessions are used next.
+#[must_use]
+pub struct Calling {
+    slots: Vec<Rc<Slot>>,
+    statement: Statement,
+    tickets: Vec<Ticket>,
+}
+
+impl Calling {
+    /// As [`Sent::collect`].
+    pub fn collect(self) -> Result<(), Error> {
+        let mut first = Ok(());
+        for (slot, ticket) in self.slots.iter().zip(self.tickets) {
+            let outcome = collect(slot, ticket, &self.statement).map(drop);
+            first = first.and(outcome);
+        }
+        first
+    }
 }
 
 /// A command that was sent to all of them.
@@ -46,6 +108,24 @@ impl Everywhere {
             tickets.push(slot.enter()?.simple(sql)?);
         }
         Ok(Sent { slots: &self.slots, sql, tickets })
+    }
+
+    /// Sends a call that makes each node a writer if `writes`; else its locks
+    /// last as long as the transaction, no more.
+    pub fn call(&self, call: Call, writes: bool) -> Result<Calling, Error> {
+        let Call { statement, parameters } = call;
+        let mut tickets = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let request =
+                Request { statement: &statement, parameters: &parameters, portal: "", max_rows: 0 };
+            tickets.push(if writes {
+                slot.send_write(&request)?
+            } else {
+                slot.enter()?.holds = true;
+                slot.send(&request)?
+            });
+        }
+        Ok(Calling { slots: self.slots.clone(), statement, tickets })
     }
 
     /// The same without an answer.

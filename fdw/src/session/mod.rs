@@ -21,11 +21,13 @@ mod statements;
 mod subtransaction;
 mod target;
 
-pub use api::{OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions};
+pub use api::{
+    OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions, unreachable,
+};
 pub use callbacks::init;
 pub(crate) use definitions::note as note_relations;
 pub use dialog::Dialog;
-pub use everywhere::Everywhere;
+pub use everywhere::{Call, Calling, Everywhere};
 pub(crate) use exchange::{collect, forget_portal};
 pub(crate) use flight::{Errand, is_a_cursors, is_whole_transaction, reads_alone};
 pub use idle::IDLE_TIMEOUT;

@@ -9,7 +9,7 @@ mod writer;
 
 pub use encoding::EncodingGuard;
 pub use format::{Format, is_builtin, wire_format};
-use reader::ColumnReader;
+pub use reader::ColumnReader;
 pub use row::RowReader;
 pub use transmission::TransmissionModes;
 pub use writer::ParameterWriter;

@@ -1,7 +1,13 @@
 //! Running a piece of our own work as another user.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
 
 /// While alive, the current user is another one, as in a SECURITY DEFINER
 /// function: SET ROLE and the like are refused meanwhile. Dropping it brings
@@ -18,9 +24,15 @@ impl ActingAs {
         Self::user(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID))
     }
 
+    /// Whether one is alive: what runs is the extension's own work.
+    pub fn is_anyone() -> bool {
+        DEPTH.get() > 0
+    }
+
     /// Any role.
     pub fn user(user: pg_sys::Oid) -> Self {
         let mut before = ActingAs { user: pg_sys::InvalidOid, security_context: 0 };
+        DEPTH.set(DEPTH.get() + 1);
         // SAFETY: both functions read and write two variables of the backend
         // and raise nothing.
         unsafe {
@@ -34,6 +46,7 @@ impl ActingAs {
 
 impl Drop for ActingAs {
     fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
         // SAFETY: as above.
         unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.security_context) }
     }

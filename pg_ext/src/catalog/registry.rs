@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use cluster::{NodeId, SystemIdentifier, TableId};
+use cluster::{NodeId, SequenceId, SystemIdentifier, TableId};
 use pgrx::prelude::*;
 
 use super::find_catalog;
@@ -31,6 +31,15 @@ pub struct ShardedTable {
     pub leaf_options: Vec<String>,
 }
 
+/// A row of `shardman.replicated_table`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicatedTable {
+    /// The same on every node.
+    pub table_id: TableId,
+    /// OID on this node.
+    pub rel: pg_sys::Oid,
+}
+
 /// A row of `shardman.node`.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -44,6 +53,21 @@ pub struct Member {
     pub system_identifier: SystemIdentifier,
     /// Whether it holds the schema.
     pub is_active: bool,
+    /// Whether a majority cannot reach it, or it has not caught up since.
+    pub is_down: bool,
+}
+
+/// A row of `shardman.managed_sequence`.
+#[derive(Clone, Debug)]
+pub struct ManagedSequence {
+    /// Its life, the same on every node.
+    pub id: SequenceId,
+    /// OID on this node.
+    pub rel: pg_sys::Oid,
+    /// The first value of this life.
+    pub first: i64,
+    /// Values that a node takes at a time.
+    pub block_size: u32,
 }
 
 /// Everything this backend needs to know of the cluster to plan a statement.
@@ -53,7 +77,11 @@ pub struct Registry {
     by_rel: HashMap<pg_sys::Oid, usize>,
     by_id: HashMap<TableId, usize>,
     groups: HashMap<TableId, Vec<NodeId>>,
+    /// Groups of which partitions have moved, by what transaction of this node.
+    moved: Vec<(TableId, u64)>,
     members: Vec<Member>,
+    sequences: HashMap<pg_sys::Oid, ManagedSequence>,
+    replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     /// Foreign leaves that have been asked about: asking takes several look-ups
     /// by name. Renamed they are never, and gone only with their table's row.
     foreign_leaves: RefCell<HashMap<pg_sys::Oid, NodeId>>,
@@ -77,9 +105,44 @@ impl Registry {
         &self.tables
     }
 
+    /// The replicated table of this OID.
+    pub fn replicated_of(&self, rel: pg_sys::Oid) -> Option<ReplicatedTable> {
+        self.replicated.get(&rel).copied()
+    }
+
+    /// The replicated table with this id.
+    pub fn replicated(&self, id: TableId) -> Option<ReplicatedTable> {
+        self.replicated.values().find(|table| table.table_id == id).copied()
+    }
+
+    /// All replicated tables, by table id.
+    pub fn replicated_tables(&self) -> Vec<ReplicatedTable> {
+        let mut tables: Vec<_> = self.replicated.values().copied().collect();
+        tables.sort_by_key(|table| table.table_id);
+        tables
+    }
+
+    /// The id of a table that is sharded or replicated.
+    pub fn managed_id(&self, rel: pg_sys::Oid) -> Option<TableId> {
+        let sharded = self.table_of(rel).map(|table| table.table_id);
+        sharded.or_else(|| self.replicated_of(rel).map(|table| table.table_id))
+    }
+
+    /// The table of this id on this node, sharded or replicated.
+    pub fn managed_rel(&self, id: TableId) -> Option<pg_sys::Oid> {
+        let sharded = self.table(id).map(|table| table.rel);
+        sharded.or_else(|| self.replicated(id).map(|table| table.rel))
+    }
+
     /// The node of each partition of a group, by partition number.
     pub fn placement(&self, group: TableId) -> Option<&[NodeId]> {
         self.groups.get(&group).map(Vec::as_slice)
+    }
+
+    /// Groups of which partitions have moved, with the transaction of this node
+    /// that took part in it.
+    pub fn moved(&self) -> &[(TableId, u64)] {
+        &self.moved
     }
 
     /// The node of a foreign leaf, if it was noted.
@@ -102,6 +165,16 @@ impl Registry {
         self.generations.borrow_mut().insert(node, generation);
     }
 
+    /// The managed sequence with this OID.
+    pub fn sequence(&self, rel: pg_sys::Oid) -> Option<&ManagedSequence> {
+        self.sequences.get(&rel)
+    }
+
+    /// Whether no sequence is managed.
+    pub fn has_no_sequences(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
     /// All members, by id.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -116,7 +189,7 @@ impl Registry {
 thread_local! {
     static LOADED: RefCell<Option<Rc<Registry>>> = const { RefCell::new(None) };
     /// OIDs of the catalogues that the registry was loaded from.
-    static SOURCES: Cell<[pg_sys::Oid; 3]> = const { Cell::new([pg_sys::InvalidOid; 3]) };
+    static SOURCES: Cell<[pg_sys::Oid; 4]> = const { Cell::new([pg_sys::InvalidOid; 4]) };
 }
 
 /// Registers the callback that drops the cache. Called once, at load.
@@ -161,15 +234,20 @@ pub fn is_installed() -> bool {
     sources().is_some()
 }
 
-fn sources() -> Option<[pg_sys::Oid; 3]> {
+fn sources() -> Option<[pg_sys::Oid; 4]> {
     if !crate::in_cluster_database() {
         return None;
     }
-    Some([find_catalog(c"node")?, find_catalog(c"sharded_table")?, find_catalog(c"placement")?])
+    Some([
+        find_catalog(c"node")?,
+        find_catalog(c"sharded_table")?,
+        find_catalog(c"placement")?,
+        find_catalog(c"replicated_table")?,
+    ])
 }
 
-fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
-    let [node, sharded_table, placement] = sources;
+fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
+    let [node, sharded_table, placement, replicated_table] = sources;
     let mut registry = Registry::default();
     for row in read_latest(
         sharded_table,
@@ -190,10 +268,21 @@ fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
     }
     for row in read_latest(
         placement,
-        "SELECT group_id, node_id FROM shardman.placement ORDER BY group_id, pnum",
+        "SELECT group_id, node_id, moved_by FROM shardman.placement ORDER BY group_id, pnum",
     )? {
         let group = registry.groups.entry(TableId(number(&row, 0)?)).or_default();
         group.push(NodeId(number(&row, 1)?));
+        if row.get(2).is_some_and(Option::is_some) {
+            registry.moved.push((TableId(number(&row, 0)?), number(&row, 2)?));
+        }
+    }
+    for row in read_latest(
+        replicated_table,
+        "SELECT table_id, rel FROM shardman.replicated_table ORDER BY table_id",
+    )? {
+        let rel = pg_sys::Oid::from(number::<u32>(&row, 1)?);
+        let table = ReplicatedTable { table_id: TableId(number(&row, 0)?), rel };
+        registry.replicated.insert(rel, table);
     }
     for row in read_latest(
         node,
@@ -206,7 +295,20 @@ fn load(sources: [pg_sys::Oid; 3]) -> Result<Registry, Report> {
             // A bigint column: the same 64 bits.
             system_identifier: SystemIdentifier(number::<i64>(&row, 3)? as u64),
             is_active: text(&row, 4) == "active",
+            is_down: text(&row, 4) == "down",
         });
+    }
+    for row in read_latest(
+        sharded_table,
+        "SELECT sequence_id, rel, first_value, block_size FROM shardman.managed_sequence",
+    )? {
+        let sequence = ManagedSequence {
+            id: SequenceId(number(&row, 0)?),
+            rel: pg_sys::Oid::from(number::<u32>(&row, 1)?),
+            first: number(&row, 2)?,
+            block_size: number(&row, 3)?,
+        };
+        registry.sequences.insert(sequence.rel, sequence);
     }
     Ok(registry)
 }

@@ -1,12 +1,15 @@
 //! Reading a table's definition out of the catalogues.
 
-use cluster::sharding::{ColumnDefinition, ConstraintDefinition, TableDefinition};
+use cluster::sharding::{
+    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, LeafName, SequenceDefinition,
+    TableDefinition,
+};
 use cluster::{NodeId, TableId};
 use pgrx::prelude::*;
 use serde::Deserialize;
 
 use super::ActingAs;
-use super::registry::{ShardedTable, registry};
+use super::registry::{ReplicatedTable, ShardedTable, registry};
 use crate::report::Report;
 
 /// What `shardman.describe_table` returns.
@@ -14,14 +17,18 @@ use crate::report::Report;
 struct Described {
     schema: String,
     name: String,
+    /// Partition 0's leaf, once there are leaves.
+    leaf: Option<String>,
     columns: Vec<ColumnDefinition>,
     constraints: Vec<ConstraintDefinition>,
     indexes: Vec<String>,
-    /// Columns whose values come from a sequence.
-    sequence_columns: Vec<String>,
-    /// Foreign keys, by name.
-    foreign_keys: Vec<String>,
+    /// Those of an unfinished statement may not be managed yet.
+    sequences: Vec<serde_json::Value>,
+    /// Columns whose default draws from a sequence of one node alone.
+    local_sequence_columns: Vec<String>,
+    foreign_keys: Vec<ForeignKeyDefinition>,
     column_settings: Vec<String>,
+    storage: Vec<String>,
     attachments: Vec<String>,
 }
 
@@ -37,13 +44,17 @@ pub fn read_definition(
 ) -> Result<TableDefinition, Report> {
     let described = describe(rel)?;
     refuse_sequences(&described)?;
-    refuse_foreign_keys(&described)?;
+    let leaf = described.leaf.as_deref().and_then(LeafName::parse);
+    let leaf_name = leaf.map(|leaf| leaf.table_name().to_owned());
     Ok(TableDefinition {
         table_id,
         schema: described.schema,
+        leaf_name: leaf_name.unwrap_or_else(|| described.name.clone()),
         name: described.name,
         columns: described.columns,
+        sequences: managed_among(described.sequences),
         constraints: described.constraints,
+        foreign_keys: described.foreign_keys,
         indexes: described.indexes,
         distribution_columns,
         group_id,
@@ -67,6 +78,13 @@ pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
     )
 }
 
+/// The same of a replicated table.
+pub fn definition_of_replicated(table: ReplicatedTable) -> Result<TableDefinition, Report> {
+    let storage = describe(table.rel)?.storage;
+    let (id, no_columns, no_placement) = (table.table_id, Vec::new(), Vec::new());
+    read_definition(table.rel, id, id, no_columns, no_placement, storage)
+}
+
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
     // Prints stored expressions, evaluates none of them.
     let _acting = ActingAs::owner_of_the_catalogs();
@@ -80,21 +98,16 @@ fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
     })
 }
 
-fn refuse_sequences(described: &Described) -> Result<(), Report> {
-    let Some(column) = described.sequence_columns.first() else { return Ok(()) };
-    Err(Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("column \"{column}\" of a sharded table cannot draw from a sequence"),
-    )
-    .detail("A sequence counts on one node only: two nodes would give the same value.")
-    .hint("Use a uuid column with DEFAULT gen_random_uuid(), or fill the column yourself."))
+fn managed_among(sequences: Vec<serde_json::Value>) -> Vec<SequenceDefinition> {
+    sequences.into_iter().filter_map(|sequence| serde_json::from_value(sequence).ok()).collect()
 }
 
-fn refuse_foreign_keys(described: &Described) -> Result<(), Report> {
-    let Some(name) = described.foreign_keys.first() else { return Ok(()) };
+fn refuse_sequences(described: &Described) -> Result<(), Report> {
+    let Some(column) = described.local_sequence_columns.first() else { return Ok(()) };
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot create foreign key constraint \"{name}\" on a sharded table"),
+        format!("column \"{column}\" of a sharded table cannot draw from a sequence of one node"),
     )
-    .hint("Create the table without foreign keys; they are not supported on sharded tables yet."))
+    .detail("Two nodes would give the same value.")
+    .hint("Create the sequence while shardman.broadcast_ddl is on, or use serial or GENERATED AS IDENTITY."))
 }

@@ -93,8 +93,6 @@ unsafe fn is_key(
                 check_unique_key(constraint, &keys, distribution)?;
                 Ok(true)
             }
-            CONSTR_FOREIGN => Err(refused("add a foreign key to a sharded table")
-                .detail("Foreign keys are not supported on sharded tables yet.")),
             _ => Ok(false),
         }
     }

@@ -38,10 +38,12 @@ impl Aside {
         self.hidden.show()?;
         if self.remakes {
             let _own_work = OwnWork::begin();
-            self.hidden.drop_leaves()?;
+            // Read while there are leaves: it says what they are called.
             let registry = registry()?;
-            if let Some(table) = registry.table_of(self.parent) {
-                make_foreign_leaves(&definition_of(table)?, self.parent)?;
+            let definition = registry.table_of(self.parent).map(definition_of).transpose()?;
+            self.hidden.drop_leaves()?;
+            if let Some(definition) = definition {
+                make_foreign_leaves(&definition, self.parent)?;
             }
         }
         self.rights.give_back()

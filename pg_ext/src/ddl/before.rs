@@ -6,12 +6,16 @@ use cluster::txn::GateRequest;
 use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
-use super::{OwnWork, carry, create_index, create_table, drop, fences, receive};
+use super::{
+    OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
+    foreign_keys, maintenance, receive, sequences, tablespace, truncate,
+};
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
+use crate::replicated;
 use crate::report::Report;
-use crate::{gate, snapshot};
+use crate::{gate, schema_change, sequence, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -22,14 +26,41 @@ pub unsafe fn before_utility(
     query: *const std::ffi::c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Result<Step, Report> {
-    use pg_sys::NodeTag;
     // SAFETY: reads backend state.
     let aborted = unsafe { pg_sys::IsAbortedTransactionBlockState() };
     // In an aborted block only ROLLBACK and the like get here, and catalogues
     // cannot be read.
+    // SAFETY: the caller's.
+    if !aborted
+        && OwnWork::is_going_on()
+        && unsafe { foreign_keys::are_left_out((*pstmt).utilityStmt) }
+    {
+        // SAFETY: the tag was looked at; the copy is ours.
+        return unsafe {
+            let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
+            foreign_keys::take_from_alter((*copy).utilityStmt.cast())?;
+            Ok(Step::Run { statement: copy, finish: None })
+        };
+    }
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
+    // SAFETY: the caller's.
+    let step = unsafe { step_for(pstmt, query, context) }?;
+    if matches!(step, Step::Pass | Step::Receive(_)) {
+        // SAFETY: the caller's.
+        unsafe { schema_change::note_utility((*pstmt).utilityStmt, context) };
+    }
+    Ok(step)
+}
+
+/// SAFETY: as for `before_utility`.
+unsafe fn step_for(
+    pstmt: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> Result<Step, Report> {
+    use pg_sys::NodeTag;
     // SAFETY: the caller's; each arm casts to the struct that the tag names.
     unsafe {
         let statement = (*pstmt).utilityStmt;
@@ -47,21 +78,75 @@ pub unsafe fn before_utility(
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_IndexStmt => {
-                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+                or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
-            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_DropStmt => match concurrently::before_drop(statement.cast(), context)? {
+                Step::Pass => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+                taken => Ok(taken),
+            },
+            NodeTag::T_ReindexStmt => {
+                match concurrently::before_reindex(statement.cast(), context)? {
+                    Step::Pass => maintenance::before(pstmt, at_top),
+                    taken => Ok(taken),
+                }
+            }
+            NodeTag::T_CreateTableSpaceStmt => or_carry(
+                tablespace::before_create(statement.cast(), context)?,
+                pstmt,
+                query,
+                context,
+            ),
+            NodeTag::T_DropTableSpaceStmt => {
+                or_carry(tablespace::before_drop(statement.cast(), context)?, pstmt, query, context)
+            }
             NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
                 Ok(Step::Receive(Received::Copy))
             }
             NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
                 Ok(Step::Receive(Received::Truncate))
             }
+            NodeTag::T_CopyStmt => {
+                fences::check(statement)?;
+                Ok(match sequence::before_copy(statement.cast())? {
+                    Some(defaults) => after(Finish::Copy(defaults)),
+                    None => Step::Pass,
+                })
+            }
+            NodeTag::T_CreateTableAsStmt => {
+                fences::check(statement)?;
+                or_carry(distribute::before_table_as(pstmt)?, pstmt, query, context)
+            }
+            NodeTag::T_CreateSeqStmt => {
+                sequences::before_create(statement.cast(), is_part(context))
+            }
+            // A part of ALTER TABLE, which has the lock and carries the whole.
+            NodeTag::T_AlterSeqStmt if is_part(context) => {
+                let change = sequences::before_alter(statement.cast(), true)?;
+                Ok(change.map_or(Step::Pass, |change| after(Finish::Sequence(change))))
+            }
+            NodeTag::T_TruncateStmt => {
+                fences::check(statement)?;
+                replicated::before_truncate(statement.cast())?;
+                let step = truncate::before(pstmt)?;
+                sequences::before_truncate(statement.cast(), step)
+            }
+            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt => maintenance::before(pstmt, at_top),
+            NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)
             }
         }
     }
+}
+
+fn is_part(context: pg_sys::ProcessUtilityContext::Type) -> bool {
+    context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+}
+
+/// PostgreSQL runs the statement as it is, then this is done.
+fn after(finish: Finish) -> Step {
+    Step::Run { statement: std::ptr::null_mut(), finish: Some(finish) }
 }
 
 /// What another part has not taken may have to reach every node as it stands.
@@ -120,6 +205,7 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::MAINTAIN => return maintenance::receive(&value),
             node_session::GATE => match GateRequest::parse(&value) {
                 Some(GateRequest::Close(closing)) => {
                     snapshot::joins_the_cluster();

@@ -75,7 +75,10 @@ pub fn apply(statement: &str, settings: &[(String, String)]) -> Result<(), Repor
     // SAFETY: a nest level that is left below; an abort leaves it too.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     settings.iter().try_for_each(|(name, value)| set(name, value))?;
+    GOING_ON.set(true);
+    let broadcasting = Broadcasting(());
     Spi::run(statement)?;
+    drop(broadcasting);
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     Ok(())

@@ -3,22 +3,29 @@
 
 use std::ffi::CStr;
 
+use cluster::TableId;
 use cluster::ddl::{CarriedStatement, Elsewhere, ForeignLeaves, OnSharded, coverage_of};
-use cluster::sharding::{NodeCommand, quote_identifier};
+use cluster::sharding::{ForeignKeyDefinition, NodeCommand, quote_identifier};
 use pgrx::prelude::*;
 
+use super::add_serial::{self, AddedSerials};
 use super::align::align;
 use super::aside::Aside;
-use super::broadcast::is_broadcasting;
+use super::foreign_keys::{self, LeftOut, Taken};
+use super::managed_role::concerns_managed_role;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
+use super::row_dependence::needs_every_node;
+use super::sequences::SequenceChange;
 use super::step::{Finish, Step};
 use super::target::sharded_target;
 use super::temporary::is_temporary;
-use super::{OwnWork, alter_table, lock_ddl};
+use super::{OwnWork, alter_table, is_broadcasting, lock_ddl, sequences};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
+use crate::moving::tables_not_while_moving;
 use crate::node_session::is_node_session;
 use crate::peers;
+use crate::replicated;
 use crate::report::Report;
 use crate::settings;
 
@@ -29,6 +36,14 @@ pub struct CarriedHere {
     aside: Option<Aside>,
     constraints_before: Vec<pg_sys::Oid>,
     password: Option<Password>,
+    sequence: Option<SequenceChange>,
+    serials: Option<AddedSerials>,
+    /// Those that the statement adds.
+    foreign_keys: Taken,
+    /// Nothing is left of the statement without them.
+    is_foreign_keys_only: bool,
+    /// Those that are away while it runs.
+    dropped: Vec<(TableId, Vec<ForeignKeyDefinition>)>,
 }
 
 /// Looks at a statement that no other part of managed DDL has taken.
@@ -56,12 +71,21 @@ pub unsafe fn before(
             (Some(_), OnSharded::EveryNode, _) => carry(pstmt, query, table, &tag),
             (Some(_), OnSharded::Refused, _) => Err(not_on_sharded(&tag, coverage.note)),
             (Some(_), _, _) => Ok(Step::Pass),
-            (None, _, Elsewhere::Broadcast)
-                if settings::broadcast_ddl() && !is_temporary(statement) =>
+            (None, OnSharded::EveryNode, _)
+                if settings::sync_schema() && sequences::named_sequences(statement)? =>
             {
                 carry(pstmt, query, None, &tag)
             }
-            (None, _, _) => Ok(Step::Pass),
+            (None, _, Elsewhere::Broadcast)
+                if settings::broadcast_ddl() && !is_temporary(statement)
+                    || settings::sync_schema() && concerns_managed_role(statement) =>
+            {
+                carry(pstmt, query, None, &tag)
+            }
+            (None, _, _) => {
+                foreign_keys::refuse_reference_from_outside(statement)?;
+                Ok(Step::Pass)
+            }
         }
     }
 }
@@ -98,6 +122,9 @@ unsafe fn carry(
             settings: current_settings(),
             table: None,
             foreign_leaves: ForeignLeaves::Reach,
+            is_schema_change: tag != "LOCK TABLE",
+            // SAFETY: the caller's.
+            needs_every_node: unsafe { needs_every_node(node) },
             new_constraints: Vec::new(),
         },
         table,
@@ -105,19 +132,58 @@ unsafe fn carry(
         constraints_before: Vec::new(),
         // SAFETY: the caller's.
         password: unsafe { password_of(node, pstmt) },
+        // SAFETY: the tag names the struct.
+        sequence: unsafe {
+            match (*node).type_ {
+                pg_sys::NodeTag::T_AlterSeqStmt => sequences::before_alter(node.cast(), false)?,
+                _ => None,
+            }
+        },
+        serials: None,
+        foreign_keys: Taken::default(),
+        is_foreign_keys_only: false,
+        dropped: Vec::new(),
     };
+    let mut rest = std::ptr::null_mut();
     if let Some(rel) = table {
+        if tag == "ALTER TABLE" {
+            tables_not_while_moving(&[rel])?;
+        }
         let registry = registry()?;
-        here.carried.table = registry.table_of(rel).map(|table| table.table_id);
+        here.carried.table = registry.managed_id(rel);
+        let is_replicated = registry.replicated_of(rel).is_some();
         // SAFETY: the tags name the structs.
         unsafe {
             match (*node).type_ {
+                pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
+                    foreign_keys::refuse_reference_from_outside(node)?;
+                    replicated::check_alter(node.cast())?;
+                    here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
+                }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;
+                    let start = usize::try_from((*pstmt).stmt_location).unwrap_or(0);
+                    let text = &here.carried.statement;
+                    here.serials = add_serial::write_out(node.cast(), rel, text, start)?;
+                    here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
+                    let copy: *mut pg_sys::PlannedStmt =
+                        pg_sys::copyObjectImpl(pstmt.cast()).cast();
+                    if let Some(serials) = &here.serials {
+                        here.carried.statement.clone_from(&serials.text);
+                        (*copy).utilityStmt = serials.statement;
+                    }
+                    let alter: *mut pg_sys::AlterTableStmt = (*copy).utilityStmt.cast();
+                    here.foreign_keys = foreign_keys::take_from_alter(alter)?;
+                    if !here.foreign_keys.is_empty() {
+                        here.is_foreign_keys_only = (*alter).cmds.is_null();
+                    }
+                    if !here.foreign_keys.is_empty() || here.serials.is_some() {
+                        rest = copy;
+                    }
                 }
                 // A row trigger belongs to the table that holds the row: with a
                 // copy on the foreign leaf it would fire twice.
-                pg_sys::NodeTag::T_CreateTrigStmt => {
+                pg_sys::NodeTag::T_CreateTrigStmt if !is_replicated => {
                     here.carried.foreign_leaves = ForeignLeaves::Hide;
                 }
                 _ => {}
@@ -126,7 +192,7 @@ unsafe fn carry(
         here.constraints_before = constraints_of(rel)?;
         here.aside = Aside::set(rel, here.carried.foreign_leaves)?;
     }
-    Ok(Step::Run { statement: std::ptr::null_mut(), finish: Some(Finish::Carry(Box::new(here))) })
+    Ok(Step::Run { statement: rest, finish: Some(Finish::Carry(Box::new(here))) })
 }
 
 impl CarriedHere {
@@ -134,17 +200,33 @@ impl CarriedHere {
     pub fn finish(&self) -> Result<(), Report> {
         // SAFETY: makes visible what the statement did.
         unsafe { pg_sys::CommandCounterIncrement() };
+        let is_new = self.table.map_or(Ok(false), sequences::register_owned)?;
         self.aside.as_ref().map_or(Ok(()), Aside::put_back)?;
         let mut carried = self.carried.clone();
         if let Some(rel) = self.table {
             carried.new_constraints = new_constraints(rel, &self.constraints_before)?;
             align()?;
+            foreign_keys::follow()?;
             check_result(rel)?;
         }
         if let Some(password) = &self.password {
             carried.statement = password.hide(carried.statement)?;
         }
-        peers::tell_all(&NodeCommand::Carry(carried))
+        if !self.is_foreign_keys_only {
+            peers::tell_all(&NodeCommand::Carry(carried))?;
+        }
+        sequences::forget_dropped()?;
+        self.serials.as_ref().map_or(Ok(()), AddedSerials::finish)?;
+        if let (true, Some(rel), Some(table)) = (is_new, self.table, self.carried.table) {
+            sequences::align_everywhere(rel, table)?;
+        }
+        for (table, keys) in &self.dropped {
+            foreign_keys::add_defined_everywhere(*table, keys)?;
+        }
+        if let Some(rel) = self.table {
+            foreign_keys::add(rel, &self.foreign_keys)?;
+        }
+        self.sequence.as_ref().map_or(Ok(()), SequenceChange::finish)
     }
 }
 
@@ -155,24 +237,29 @@ pub fn apply(carried: &CarriedStatement) -> Result<(), Report> {
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     carried.settings.iter().try_for_each(|(name, value)| set(name, value))?;
     let rel = match carried.table {
-        Some(table) => Some(registry()?.table(table).map(|table| table.rel).ok_or_else(|| {
+        Some(table) => Some(registry()?.managed_rel(table).ok_or_else(|| {
             Report::new(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                format!("sharded table {table} does not exist on this node"),
+                format!("table {table} of the cluster does not exist on this node"),
             )
         })?),
         None => None,
     };
     let before = rel.map(constraints_of).transpose()?.unwrap_or_default();
     let aside = rel.map(|rel| Aside::set(rel, carried.foreign_leaves)).transpose()?.flatten();
-    Spi::run(&carried.statement)?;
+    {
+        let _left_out = LeftOut::begin();
+        Spi::run(&carried.statement)?;
+    }
     // SAFETY: makes visible what the statement did.
     unsafe { pg_sys::CommandCounterIncrement() };
     aside.as_ref().map_or(Ok(()), Aside::put_back)?;
     if let Some(rel) = rel {
         name_alike(rel, &before, &carried.new_constraints)?;
         align()?;
+        foreign_keys::follow()?;
     }
+    sequences::forget_dropped()?;
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     Ok(())
@@ -204,6 +291,9 @@ fn name_alike(rel: pg_sys::Oid, before: &[pg_sys::Oid], wanted: &[String]) -> Re
 /// Refuses a table that other nodes could not be given.
 fn check_result(rel: pg_sys::Oid) -> Result<(), Report> {
     let registry = registry()?;
+    if let Some(table) = registry.replicated_of(rel) {
+        return replicated::check_result(table);
+    }
     let Some(table) = registry.table_of(rel) else { return Ok(()) };
     definition_of(table).map(drop)
 }

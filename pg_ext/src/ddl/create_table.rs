@@ -8,15 +8,17 @@ use cluster::sharding::{NodeCommand, RequestedDistribution, TableDefinition, pla
 use pgrx::prelude::*;
 
 use super::fences::{not_in_leaf_schemas, relation_of};
+use super::foreign_keys::{self, Taken};
 use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
 use super::unique_keys::check_unique_key;
-use super::{create_from_definition, lock_ddl};
+use super::{create_from_definition, lock_ddl, sequences};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
+use crate::moving::not_while_moving;
 use crate::report::Report;
-use crate::{compat, membership, peers, settings};
+use crate::{compat, membership, peers, replicated, schema_change, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -27,6 +29,7 @@ pub struct CreatedTable {
     /// The table whose group it enters.
     root: Option<Root>,
     leaf_options: Vec<String>,
+    foreign_keys: Taken,
 }
 
 /// The table named by `colocate_with`.
@@ -49,8 +52,12 @@ pub unsafe fn before(
     unsafe {
         not_in_leaf_schemas((*statement).relation)?;
         let requested = read_options((*statement).options)?;
+        if requested.is_replicated {
+            return replicated::before_create(pstmt, statement);
+        }
         let Some(distribution) = requested.distribution else {
             refuse_partition_by_hand(statement)?;
+            foreign_keys::refuse_reference_from_outside(statement.cast())?;
             return Ok(Step::Pass);
         };
         check_shape(statement, &distribution)?;
@@ -74,7 +81,12 @@ pub unsafe fn before(
         }
 
         lock_ddl()?;
+        let foreign_keys = foreign_keys::take_from_create(create)?;
         let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
+        if let Some(root) = &root {
+            let message = format!("cannot colocate with table \"{}\"", root.name);
+            not_while_moving(root.group_id, &message)?;
+        }
         let num_parts = num_parts(&distribution, root.as_ref())?;
         (*create).partspec = compat::hash_partition_spec(&c_strings(&distribution.columns));
         let created = CreatedTable {
@@ -84,12 +96,43 @@ pub unsafe fn before(
             num_parts,
             root,
             leaf_options: requested.storage.iter().map(print_parameter).collect(),
+            foreign_keys,
         };
         Ok(Step::Run { statement: copy, finish: Some(Finish::CreateTable(created)) })
     }
 }
 
 impl CreatedTable {
+    /// What a table that exists already is to become.
+    pub fn from_table(
+        rel: pg_sys::Oid,
+        distribution: RequestedDistribution,
+        leaf_options: Vec<String>,
+    ) -> Result<Self, Report> {
+        let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
+        let num_parts = num_parts(&distribution, root.as_ref())?;
+        // SAFETY: a syscache look-up.
+        let namespace = unsafe { pg_sys::get_rel_namespace(rel) };
+        let (name, foreign_keys) = (CString::default(), Taken::default());
+        let columns = distribution.columns;
+        Ok(CreatedTable { namespace, name, columns, num_parts, root, leaf_options, foreign_keys })
+    }
+
+    /// The definition of the table `rel`, sharded so.
+    pub fn checked_definition(&self, rel: pg_sys::Oid) -> Result<TableDefinition, Report> {
+        self.check_key(rel)?;
+        self.definition(rel)
+    }
+
+    fn check_key(&self, rel: pg_sys::Oid) -> Result<(), Report> {
+        let key = self.columns.iter().map(|column| key_column(rel, column));
+        let key = key.collect::<Result<Vec<_>, _>>()?;
+        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
+            check_key_type(column, *type_oid)?;
+        }
+        self.root.as_ref().map_or(Ok(()), |root| root.check_key(&key))
+    }
+
     /// Gives the parent its leaves here and makes the same table everywhere
     /// else. The DDL lock is held.
     pub fn finish(&self) -> Result<(), Report> {
@@ -98,17 +141,12 @@ impl CreatedTable {
             pg_sys::CommandCounterIncrement();
             pg_sys::get_relname_relid(self.name.as_ptr(), self.namespace)
         };
-        let key = self.columns.iter().map(|column| key_column(rel, column));
-        let key = key.collect::<Result<Vec<_>, _>>()?;
-        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
-            check_key_type(column, *type_oid)?;
-        }
-        if let Some(root) = &self.root {
-            root.check_key(&key)?;
-        }
+        self.check_key(rel)?;
+        sequences::register_owned(rel)?;
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
-        peers::tell_all(&NodeCommand::CreateTable(definition))
+        peers::tell_all(&NodeCommand::CreateTable(definition))?;
+        foreign_keys::add(rel, &self.foreign_keys)
     }
 
     fn definition(&self, rel: pg_sys::Oid) -> Result<TableDefinition, Report> {
@@ -120,7 +158,9 @@ impl CreatedTable {
                 (root.group_id, placement.to_vec())
             }
             None => {
-                let active = registry.members().iter().filter(|member| member.is_active);
+                let missing = schema_change::missing_members()?;
+                let active = registry.members().iter();
+                let active = active.filter(|it| it.is_active && !missing.contains(&it.id));
                 let active: Vec<_> = active.map(|member| member.id).collect();
                 (table_id, place(table_id, self.num_parts, &active))
             }
@@ -329,6 +369,13 @@ unsafe fn refuse_partition_by_hand(statement: *mut pg_sys::CreateStmt) -> Result
         if super::is_leaf_schema(rel) {
             return Err(super::leaf_by_hand(rel));
         }
+        if registry()?.replicated_of(rel).is_some() {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                "cannot inherit from a replicated table",
+            )
+            .hint("Use LIKE to take over columns."));
+        }
         if registry()?.table_of(rel).is_some() {
             return Err(Report::new(
                 PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
@@ -356,7 +403,8 @@ unsafe fn same_key(spec: *mut pg_sys::PartitionSpec, columns: &[String]) -> bool
     }
 }
 
-fn not_permanent(kind: &str) -> Report {
+/// The refusal of a table that is not permanent.
+pub fn not_permanent(kind: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("{kind} table cannot be sharded"),

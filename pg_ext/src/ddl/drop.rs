@@ -7,11 +7,14 @@ use cluster::TableId;
 use cluster::sharding::{LeafName, NodeCommand};
 use pgrx::prelude::*;
 
-use super::fences::relation_of;
+use super::fences::{relation_of, table_of_index};
+use super::meaning::set;
 use super::step::{Finish, Step};
-use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
+use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl, sequences};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
+use crate::membership::my_identity_if_any;
+use crate::moving::tables_not_while_moving;
 use crate::report::Report;
 use crate::{compat, peers};
 
@@ -64,6 +67,8 @@ pub unsafe fn before(statement: *mut pg_sys::DropStmt) -> Result<Step, Report> {
     }
     lock_ddl()?;
     let managed = managed(&named)?;
+    let tables: Vec<_> = managed.iter().map(|(rel, _)| table_of_index(*rel)).collect();
+    tables_not_while_moving(&tables)?;
     let names: Vec<_> = managed.iter().map(|(rel, _)| qualified_name(*rel)).collect();
     let behavior = if is_cascade { "CASCADE" } else { "RESTRICT" };
     let statement = format!("DROP {noun} {} {behavior}", names.join(", "));
@@ -76,14 +81,14 @@ pub unsafe fn before(statement: *mut pg_sys::DropStmt) -> Result<Step, Report> {
     Ok(Step::Run { statement: std::ptr::null_mut(), finish })
 }
 
-/// Those that are sharded tables, or indexes of sharded tables.
+/// Those that are sharded or replicated tables, or indexes of such tables.
 fn managed(rels: &[pg_sys::Oid]) -> Result<Vec<(pg_sys::Oid, TableId)>, Report> {
     let registry = registry()?;
     let table_of = |rel: &pg_sys::Oid| {
         // SAFETY: a syscache look-up.
         let table = unsafe { pg_sys::IndexGetRelation(*rel, true) };
         let table = if table == pg_sys::InvalidOid { *rel } else { table };
-        registry.table_of(table).map(|table| (*rel, table.table_id))
+        registry.managed_id(table).map(|table| (*rel, table))
     };
     Ok(rels.iter().filter_map(table_of).collect())
 }
@@ -93,6 +98,7 @@ impl DroppedObjects {
     pub fn finish(&self) -> Result<(), Report> {
         PERMIT.set(None);
         self.tables.iter().try_for_each(|table| unregister_table(*table))?;
+        sequences::forget_dropped()?;
         let (tables, statement) = (self.tables.clone(), self.statement.clone());
         peers::tell_all(&NodeCommand::Drop { tables, statement })
     }
@@ -101,8 +107,15 @@ impl DroppedObjects {
 /// The same on a node that is told so.
 pub fn apply(tables: &[TableId], statement: &str) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
+    // The client has had the notices of a cascade from its own node.
+    // SAFETY: a nest level that is left below; an abort leaves it too.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    set("client_min_messages", "warning")?;
     Spi::run(statement)?;
-    tables.iter().try_for_each(|table| unregister_table(*table))
+    // SAFETY: the level of above.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    tables.iter().try_for_each(|table| unregister_table(*table))?;
+    sequences::forget_dropped()
 }
 
 fn permit(rels: Vec<pg_sys::Oid>) {
@@ -128,6 +141,8 @@ pub fn before_drop(rel: pg_sys::Oid) -> Result<(), Report> {
         unsafe { (pg_sys::get_rel_relkind(rel) as u8, text(pg_sys::get_rel_name(rel))) };
     let table = if kind == pg_sys::RELKIND_PARTITIONED_TABLE {
         registry()?.table_of(rel).map(|table| table.rel)
+    } else if matches!(kind, pg_sys::RELKIND_RELATION) && registry()?.replicated_of(rel).is_some() {
+        Some(rel)
     } else if matches!(kind, pg_sys::RELKIND_RELATION | pg_sys::RELKIND_FOREIGN_TABLE)
         && is_leaf_schema(rel)
     {
@@ -137,12 +152,10 @@ pub fn before_drop(rel: pg_sys::Oid) -> Result<(), Report> {
         None
     };
     match table {
-        Some(table) if !is_permitted(table) => Err(Report::new(
+        // A server that has left its cluster is nobody's concern.
+        Some(table) if !is_permitted(table) && my_identity_if_any()?.is_some() => Err(Report::new(
             PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            format!(
-                "cannot drop sharded table {} together with another object",
-                qualified_name(table)
-            ),
+            format!("cannot drop table {} together with another object", qualified_name(table)),
         )
         .detail("It exists on every node, and the statement would drop it on this one only.")
         .hint("Drop it with DROP TABLE first.")),

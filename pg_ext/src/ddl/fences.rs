@@ -1,7 +1,7 @@
 //! What is refused: statements about leaves, and new relations beside them.
 #![allow(unsafe_code)]
 
-use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
+use cluster::sharding::{LEAF_SCHEMA, LeafName, MOVING_SCHEMA, REMOTE_SCHEMA};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
@@ -16,14 +16,14 @@ pub fn is_leaf_schema(rel: pg_sys::Oid) -> bool {
     })
 }
 
-/// Whether a namespace is one of the two that hold leaves.
+/// Whether a namespace is one of those that hold leaves.
 pub fn is_leaf_namespace(namespace: pg_sys::Oid) -> bool {
     if namespace == pg_sys::InvalidOid {
         return false;
     }
     // SAFETY: syscache look-ups; the name is palloc'd or null.
     let name = unsafe { text(pg_sys::get_namespace_name(namespace)) };
-    name == LEAF_SCHEMA || name == REMOTE_SCHEMA
+    [LEAF_SCHEMA, REMOTE_SCHEMA, MOVING_SCHEMA].contains(&name.as_str())
 }
 
 /// The refusal of DDL or DML on a leaf.
@@ -116,7 +116,7 @@ pub unsafe fn not_in_leaf_schemas(range: *mut pg_sys::RangeVar) -> Result<(), Re
     // SAFETY: the caller's valid RangeVar.
     unsafe {
         let schema = text((*range).schemaname);
-        if schema != LEAF_SCHEMA && schema != REMOTE_SCHEMA {
+        if ![LEAF_SCHEMA, REMOTE_SCHEMA, MOVING_SCHEMA].contains(&schema.as_str()) {
             return Ok(());
         }
         Err(Report::new(
@@ -137,7 +137,7 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
         }
         let ours = elements::<pg_sys::DefElem>((*into).options).any(|option| {
             let name = text((*option).defname);
-            matches!(name.as_str(), "distributed_by" | "num_parts" | "colocate_with")
+            matches!(name.as_str(), "replicated" | "global")
         });
         if !ours {
             return Ok(());
@@ -145,7 +145,7 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
     }
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "CREATE TABLE AS cannot create a sharded table",
+        "CREATE TABLE AS cannot create a replicated table",
     )
-    .hint("Use CREATE TABLE … WITH (distributed_by = …), then INSERT … SELECT."))
+    .hint("Use CREATE TABLE … WITH (…), then INSERT … SELECT."))
 }

@@ -1,9 +1,10 @@
-//! HIDE: DDL that PostgreSQL refuses on a parent with foreign leaves.
+//! HIDE: DDL that PostgreSQL refuses on a parent with foreign leaves, or must
+//! not bring to any leaf.
 //!
-//! Under an ACCESS EXCLUSIVE lock on the parent the foreign leaves' rows are
-//! taken out of pg_inherits, the stock statement runs over the local leaves,
-//! and the rows come back, all in one transaction. Not for statements that must
-//! reach foreign leaves too (ADD COLUMN and the like).
+//! Under an ACCESS EXCLUSIVE lock on the parent the leaves' rows are taken out
+//! of pg_inherits, the stock statement runs over what is left, and the rows come
+//! back, all in one transaction. Not for statements that must reach those leaves
+//! too (ADD COLUMN and the like).
 #![allow(unsafe_code)]
 
 use pgrx::prelude::*;
@@ -11,7 +12,7 @@ use pgrx::prelude::*;
 use crate::catalog::ActingAs;
 use crate::report::Report;
 
-/// The foreign leaves of a parent, hidden until [`Hidden::show`].
+/// Leaves of a parent, hidden until [`Hidden::show`].
 #[must_use]
 pub struct Hidden {
     parent: pg_sys::Oid,
@@ -21,6 +22,15 @@ pub struct Hidden {
 impl Hidden {
     /// Locks the parent ACCESS EXCLUSIVE and hides its foreign leaves.
     pub fn hide(parent: pg_sys::Oid) -> Result<Self, Report> {
+        Self::hide_kinds(parent, "f")
+    }
+
+    /// The same with all its leaves.
+    pub fn hide_all(parent: pg_sys::Oid) -> Result<Self, Report> {
+        Self::hide_kinds(parent, "rf")
+    }
+
+    fn hide_kinds(parent: pg_sys::Oid, kinds: &str) -> Result<Self, Report> {
         // SAFETY: takes a lock, answering to cancel.
         unsafe { pg_sys::LockRelationOid(parent, pg_sys::AccessExclusiveLock as i32) };
         let _acting = ActingAs::owner_of_the_catalogs();
@@ -29,10 +39,10 @@ impl Hidden {
                 "DELETE FROM pg_catalog.pg_inherits AS i USING pg_catalog.pg_class AS c
                  WHERE i.inhparent OPERATOR(pg_catalog.=) $1
                    AND c.oid OPERATOR(pg_catalog.=) i.inhrelid
-                   AND c.relkind OPERATOR(pg_catalog.=) 'f'
+                   AND pg_catalog.strpos($2, c.relkind::pg_catalog.text) OPERATOR(pg_catalog.>) 0
                  RETURNING i.inhrelid",
                 None,
-                &[parent.into()],
+                &[parent.into(), kinds.into()],
             )?;
             let leaves = hidden.map(|row| row.get::<pg_sys::Oid>(1));
             Ok(leaves.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())

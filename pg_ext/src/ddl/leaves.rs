@@ -12,6 +12,7 @@ use super::hide::Hidden;
 use super::schema_rights::SchemaRights;
 use crate::catalog::register_table;
 use crate::membership;
+use crate::replicated;
 use crate::report::Report;
 
 /// Gives the parent, which exists and belongs to the current user, its leaves
@@ -22,6 +23,9 @@ pub fn create_from_definition(definition: &TableDefinition) -> Result<(), Report
     let me = membership::my_identity()?.node_id;
     let _own_work = OwnWork::begin();
     let rel = parent(definition)?;
+    if definition.is_replicated() {
+        return replicated::register(definition.table_id, rel);
+    }
     let borrowed = SchemaRights::borrow()?;
     for statement in definition.local_leaf_statements(me) {
         Spi::run(&statement)?;
@@ -48,8 +52,13 @@ pub fn make_foreign_leaves(definition: &TableDefinition, rel: pg_sys::Oid) -> Re
 pub fn attach(definition: &TableDefinition) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     definition.column_settings.iter().try_for_each(|sql| Spi::run(sql))?;
+    let of_sequences = definition.sequences.iter().flat_map(|sequence| &sequence.attachments);
+    of_sequences.into_iter().try_for_each(|sql| Spi::run(sql))?;
     if definition.attachments.is_empty() {
         return Ok(());
+    }
+    if definition.is_replicated() {
+        return Ok(definition.attachments.iter().try_for_each(|sql| Spi::run(sql))?);
     }
     let hidden = Hidden::hide(parent(definition)?)?;
     definition.attachments.iter().try_for_each(|sql| Spi::run(sql))?;

@@ -59,6 +59,12 @@ impl From<OptionError> for Report {
             OptionError::NumParts(_) => {
                 invalid.detail("The number of partitions must be between 1 and 1024.")
             }
+            OptionError::NotBoolean { .. } => {
+                invalid.detail("The option takes a boolean, or no value for true.")
+            }
+            OptionError::Both => invalid
+                .code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR)
+                .hint("Give either distributed_by or replicated."),
             OptionError::Duplicate(_) => invalid.code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR),
         }
     }

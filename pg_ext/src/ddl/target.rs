@@ -1,4 +1,4 @@
-//! Which sharded table a statement is about.
+//! Which sharded or replicated table a statement is about.
 #![allow(unsafe_code)]
 
 use pgrx::prelude::*;
@@ -8,7 +8,7 @@ use crate::catalog::{ActingAs, registry};
 use crate::lists::{elements, text};
 use crate::report::Report;
 
-/// A sharded table that the statement changes: itself, or its columns, indexes,
+/// A sharded or replicated table that the statement changes: itself, or its columns, indexes,
 /// constraints, triggers, policies, rules or statistics objects. One of them if
 /// there are several. An error if it would change a leaf.
 ///
@@ -26,11 +26,11 @@ pub unsafe fn sharded_target(statement: *mut pg_sys::Node) -> Result<Option<pg_s
     }
     let registry = registry()?;
     let tables = named.into_iter().map(table_of_index);
-    Ok(tables.into_iter().find(|rel| registry.table_of(*rel).is_some()))
+    Ok(tables.into_iter().find(|rel| registry.managed_id(*rel).is_some()))
 }
 
 /// The relations that a statement names, as far as it can be about tables.
-unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>, Report> {
+pub unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>, Report> {
     use pg_sys::NodeTag;
     // SAFETY: each arm casts to the struct that the tag names.
     let ranges: Vec<*mut pg_sys::RangeVar> = unsafe {
@@ -67,6 +67,7 @@ unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>,
             NodeTag::T_AlterStatsStmt => {
                 return statistics_table((*statement.cast::<pg_sys::AlterStatsStmt>()).defnames);
             }
+            NodeTag::T_AlterSeqStmt => vec![(*statement.cast::<pg_sys::AlterSeqStmt>()).sequence],
             NodeTag::T_CreateTrigStmt => {
                 vec![(*statement.cast::<pg_sys::CreateTrigStmt>()).relation]
             }
@@ -85,6 +86,12 @@ unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>,
             }
             NodeTag::T_GrantStmt => {
                 let grant: *mut pg_sys::GrantStmt = statement.cast();
+                if (*grant).objtype == pg_sys::ObjectType::OBJECT_SEQUENCE
+                    && (*grant).targtype == pg_sys::GrantTargetType::ACL_TARGET_OBJECT
+                {
+                    let sequences = elements::<pg_sys::RangeVar>((*grant).objects);
+                    return Ok(sequences.filter_map(|range| relation_of(range)).collect());
+                }
                 if (*grant).objtype != pg_sys::ObjectType::OBJECT_TABLE {
                     return Ok(Vec::new());
                 }
@@ -131,7 +138,7 @@ unsafe fn object_table(
     unsafe {
         let names: *mut pg_sys::List = object.cast();
         let relation = match kind {
-            OBJECT_TABLE | OBJECT_INDEX => names,
+            OBJECT_TABLE | OBJECT_INDEX | OBJECT_SEQUENCE => names,
             OBJECT_COLUMN | OBJECT_TABCONSTRAINT | OBJECT_TRIGGER | OBJECT_POLICY | OBJECT_RULE => {
                 if names.is_null() || (*names).length < 2 {
                     return Ok(Vec::new());
@@ -161,7 +168,7 @@ unsafe fn statistics_table(names: *mut pg_sys::List) -> Result<Vec<pg_sys::Oid>,
 /// The sharded tables in a schema.
 fn in_schema(schema: &str) -> Result<Vec<pg_sys::Oid>, Report> {
     relations(
-        "SELECT t.rel FROM shardman.sharded_table AS t
+        "SELECT t.rel FROM (SELECT rel FROM shardman.sharded_table UNION ALL SELECT rel FROM shardman.replicated_table) AS t
               JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.rel
               JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
          WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name",
@@ -178,7 +185,7 @@ unsafe fn owned_by(roles: *mut pg_sys::List) -> Result<Vec<pg_sys::Oid>, Report>
             .collect()
     };
     relations(
-        "SELECT t.rel FROM shardman.sharded_table AS t
+        "SELECT t.rel FROM (SELECT rel FROM shardman.sharded_table UNION ALL SELECT rel FROM shardman.replicated_table) AS t
               JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.rel
          WHERE c.relowner OPERATOR(pg_catalog.=) ANY ($1)",
         owners.into(),

@@ -28,6 +28,8 @@ pub struct Place {
     nodes: [AtomicU64; 4],
     /// See `victim`.
     pub(super) verdict: Verdict,
+    /// What the backend has asked the metadata log for: see `schema_change`.
+    pub ddl_request: AtomicU64,
 }
 
 /// Why a backend's transaction is to fail.

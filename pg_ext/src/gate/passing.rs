@@ -14,6 +14,7 @@ use crate::report::Report;
 
 thread_local! {
     static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+    static IS_IN_LINE: Cell<bool> = const { Cell::new(false) };
     static PASSES_FREELY: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -47,6 +48,7 @@ unsafe extern "C-unwind" fn at_transaction(event: pg_sys::XactEvent::Type, _argu
             }
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
+            leave_line();
             leave();
             closing::open();
         }
@@ -70,12 +72,24 @@ fn enter() -> Result<(), Report> {
     }
 }
 
-/// Bounded: leases run out.
+/// Bounded: leases run out. The wait may end with the session, which drops
+/// nothing in this frame; but it aborts the transaction.
 fn wait_for_opening(gate: &Gate) {
-    let _in_line = gate.wait_in_line();
+    IS_IN_LINE.set(true);
+    gate.join_line();
     let until = gate.closed_until().map_or(0, |until| until.saturating_sub(state::now()));
     let deadline = Instant::now() + Duration::from_millis(until);
     gate.wait_until(deadline, Duration::from_millis(100), || !gate.is_closed());
+    leave_line();
+}
+
+/// Raises nothing.
+fn leave_line() {
+    if IS_IN_LINE.replace(false)
+        && let Some(gate) = gate()
+    {
+        gate.leave_line();
+    }
 }
 
 /// Raises nothing.

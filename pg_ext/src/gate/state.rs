@@ -158,18 +158,16 @@ impl Gate {
         self.settled.load(SeqCst) >= self.incident.load(SeqCst)
     }
 
-    /// Counts as waiting while the guard lives.
-    pub fn wait_in_line(&self) -> impl Drop + '_ {
-        struct InLine<'a>(&'a Gate);
-        impl Drop for InLine<'_> {
-            fn drop(&mut self) {
-                if self.0.waiting.fetch_sub(1, SeqCst) == 1 {
-                    self.0.broadcast();
-                }
-            }
-        }
+    /// Counts as waiting, until [`leave_line`](Self::leave_line).
+    pub fn join_line(&self) {
         self.waiting.fetch_add(1, SeqCst);
-        InLine(self)
+    }
+
+    /// Waits no more. Raises nothing.
+    pub fn leave_line(&self) {
+        if self.waiting.fetch_sub(1, SeqCst) == 1 {
+            self.broadcast();
+        }
     }
 
     /// Wakes whoever waits. Raises nothing.

@@ -1,11 +1,13 @@
-//! ExecutorStart_hook: a statement does not pass over what is in doubt.
+//! ExecutorStart_hook: a statement does not pass over what is in doubt, and
+//! queues up at the home of a replicated table that it writes.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
-use crate::in_doubt;
+use crate::moving::check_snapshot;
+use crate::{in_doubt, replicated, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -34,6 +36,18 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && pg_sys::ParallelWorkerNumber < 0
+        {
+            fdw::callback(|| Ok(check_snapshot(statement)?));
+        }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && replicated::concerns(statement) {
+            fdw::callback(|| Ok(replicated::before_statement(statement)?));
+        }
+        if !schema_change::is_serving() && flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
+            fdw::callback(|| Ok(schema_change::check_query(statement)?));
+        }
+        // Plain code that raises nothing.
+        schema_change::note_query(statement);
         match PREVIOUS {
             Some(previous) => previous(statement, flags),
             None => raw::standard_executor_start(statement, flags),

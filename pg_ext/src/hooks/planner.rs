@@ -14,10 +14,11 @@ use pgrx::prelude::*;
 
 use super::{explain, partial_state, partitionwise};
 use crate::catalog::registry;
+use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
-use crate::settings;
+use crate::{sequence, settings};
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -63,6 +64,7 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        let query = fdw::callback(|| draw_identities(query));
         let planning = fdw::callback(|| before(query, cursor_options, parameters));
         if !planning.routed.is_null() {
             return planning.routed;
@@ -88,6 +90,15 @@ unsafe extern "C-unwind" fn plan(
 }
 
 /// SAFETY: `query` is valid.
+unsafe fn draw_identities(query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query, fdw::Error> {
+    if !crate::in_cluster_database() {
+        return Ok(query);
+    }
+    // SAFETY: the caller's.
+    Ok(unsafe { sequence::replace_identity_values(query) }?)
+}
+
+/// SAFETY: `query` is valid.
 unsafe fn before(
     query: *mut pg_sys::Query,
     cursor_options: c_int,
@@ -104,6 +115,7 @@ unsafe fn before(
             planning.returns_states = partial_state::is_wanted(query);
             return Ok(planning);
         }
+        ddl::refuse_moves(query)?;
         if settings::enable_router() {
             match router::plan(query, cursor_options, parameters)? {
                 Planned::Statement(routed) => {

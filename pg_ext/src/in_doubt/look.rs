@@ -50,7 +50,7 @@ pub fn in_doubt_on(
             "SELECT DISTINCT p.gid, p.transaction
              FROM pg_catalog.pg_prepared_xacts AS p, pg_catalog.pg_locks AS own, pg_catalog.pg_locks AS l
              WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
-               AND pg_catalog.starts_with(p.gid, 'sc_')
+               AND p.gid OPERATOR(pg_catalog.~) '^s[cd]_'
                AND p.prepared OPERATOR(pg_catalog.<) {before}::pg_catalog.timestamptz
                AND p.prepared OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp()
                    OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => {}))
@@ -87,7 +87,7 @@ fn oldest() -> Result<Option<Duration>, Report> {
                     pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) prepared))
          FROM pg_catalog.pg_prepared_xacts
          WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
-           AND pg_catalog.starts_with(gid, 'sc_')",
+           AND gid OPERATOR(pg_catalog.~) '^s[cd]_'",
     )?;
     let seconds = rows.into_iter().flatten().flatten().next().and_then(|s| s.parse::<f64>().ok());
     let age = seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default());

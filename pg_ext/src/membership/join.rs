@@ -7,10 +7,12 @@
 //! - `AddNode` in the log, which gives the id;
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
-//! - under the DDL lock it receives the sharded tables;
-//! - `ActivateNode`.
+//! - under the DDL lock it receives the managed roles, the sharded and the replicated tables;
+//! - `AdmitNode`, which the log refuses if the schema may have changed since.
 
-use cluster::metadata::{MetadataCommand, NodeRecord, NodeState, Outcome, Refusal};
+use cluster::metadata::{
+    DdlPosition, DdlRefusal, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal,
+};
 use cluster::sharding::NodeCommand;
 use cluster::{Identity, Mismatch, NodeId, ServerDescription, SystemIdentifier};
 use pgrx::prelude::*;
@@ -22,10 +24,14 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{definition_of, last_table_id, registry};
+use crate::catalog::{
+    ActingAs, definition_of, definition_of_replicated, last_table_id, registry,
+    standalone_sequences,
+};
 use crate::ddl::lock_ddl;
+use crate::replicated;
 use crate::report::Report;
-use crate::worker;
+use crate::{schema_change, worker};
 
 /// Brings the server reached by `connstr` in. Returns its id once it is active
 /// in the catalogues of every active node.
@@ -47,8 +53,12 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     worker::ask(&Request::AddMember { node: record.clone() })?;
 
     lock_ddl()?;
-    copy_schema(&record)?;
-    propose(MetadataCommand::ActivateNode { node: record.id })?;
+    let Some((token, schema)) = schema_change::current() else {
+        return Err(refused(&Refusal::Ddl(DdlRefusal::TokenRevoked)));
+    };
+    replicated::hold_writers()?;
+    copy_schema(&record, schema.position)?;
+    propose(MetadataCommand::AdmitNode { node: record.id, token })?;
     wait_until_active_everywhere(record.id)?;
     Ok(record.id)
 }
@@ -154,7 +164,7 @@ fn admit(address: &Address, system_identifier: SystemIdentifier) -> Result<NodeR
             id
         }
         Outcome::Refused(refusal) => return Err(refused(&refusal)),
-        Outcome::Applied => return Err(refused(&Refusal::NoCluster)),
+        _ => return Err(refused(&Refusal::NoCluster)),
     };
     let state = NodeState::Joining;
     Ok(NodeRecord { id, name: format!("node{id}"), connstr, system_identifier, state })
@@ -166,12 +176,32 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
     newcomer.value(&format!("SELECT shardman.adopt({literal})")).map(drop)
 }
 
-/// Makes every sharded table on the newcomer that it does not have yet, each
-/// as its owner and in a transaction of its own.
-fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
+/// Makes every sharded and replicated table on the newcomer that it does not
+/// have yet, each as its owner and in a transaction of its own, and gives it the
+/// rows of the latter. The schema is that after `position`.
+fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
+    // Before the tables that belong to them.
+    for statement in managed_roles()? {
+        session.apply(&current_user(), &NodeCommand::Run { statement, settings: Vec::new() })?;
+    }
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
+    let sequences = session.column("SELECT sequence_id FROM shardman.managed_sequence")?;
+    for (owner, sequence) in standalone_sequences()? {
+        if !sequences.contains(&sequence.sequence_id.to_string()) {
+            session.apply(&owner, &NodeCommand::CreateSequence(sequence))?;
+        }
+    }
     let registry = registry()?;
+    let copies = session.column("SELECT table_id FROM shardman.replicated_table")?;
+    for table in registry.replicated_tables() {
+        let owner = owner_of(table.rel);
+        if !copies.contains(&table.table_id.to_string()) {
+            let definition = definition_of_replicated(table)?;
+            session.apply(&owner, &NodeCommand::CreateTable(definition))?;
+        }
+        replicated::copy_rows(&mut session, &owner, table)?;
+    }
     for table in registry.tables() {
         if present.contains(&table.table_id.to_string()) {
             continue;
@@ -179,8 +209,31 @@ fn copy_schema(newcomer: &NodeRecord) -> Result<(), Report> {
         let definition = definition_of(table)?;
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
+    // Tables may reference tables that come later.
+    for table in registry.replicated_tables() {
+        let foreign_keys = definition_of_replicated(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
+    for table in registry.tables() {
+        let foreign_keys = definition_of(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     let last = last_table_id()?;
-    session.apply(&current_user(), &NodeCommand::NoteTableId { last })
+    session.apply(&current_user(), &NodeCommand::NoteTableId { last })?;
+    session.apply(&current_user(), &NodeCommand::NoteDdlPosition { position })
+}
+
+/// Statements that make the managed roles of this node on another.
+fn managed_roles() -> Result<Vec<String>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let statements = Spi::get_one::<Vec<String>>("SELECT shardman.describe_managed_roles()")?;
+    Ok(statements.unwrap_or_default())
 }
 
 #[allow(unsafe_code)]

@@ -61,7 +61,7 @@ pub fn record_commit(transaction: TransactionName, participants: &[NodeId]) -> R
 /// The same for a part that is about to be prepared here under this gid. Refused
 /// if this node has promised that it never will be.
 pub fn record_part(gid: &str) -> Result<(), Report> {
-    let Some(gid) = Gid::parse(gid).filter(|gid| !gid.participants.is_empty()) else {
+    let Some(gid) = Gid::parse(gid).filter(is_decided_by_row) else {
         return Ok(());
     };
     // The error ends the transaction, so catching it needs no savepoint.
@@ -75,6 +75,11 @@ pub fn record_part(gid: &str) -> Result<(), Report> {
             .hint("Retry the transaction."))
         })
         .execute()
+}
+
+/// Of a change of the schema the metadata log decides.
+fn is_decided_by_row(gid: &Gid) -> bool {
+    gid.token.is_none() && !gid.participants.is_empty()
 }
 
 /// The rows that are committed now.

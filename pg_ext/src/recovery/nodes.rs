@@ -40,7 +40,7 @@ impl Sessions {
                      (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => {GRACE_SECONDS}))
                  FROM pg_catalog.pg_prepared_xacts
                  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
-                   AND pg_catalog.starts_with(gid, 'sc_')"
+                   AND gid OPERATOR(pg_catalog.~) '^s[cd]_'"
             ),
         )?;
         let read = |row: Vec<Option<String>>| {

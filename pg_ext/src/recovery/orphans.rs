@@ -18,7 +18,7 @@ pub fn finish(pass: &mut Pass<'_>) -> Result<(), Report> {
     pass.prepared = others;
     let mine: Vec<Prepared> = mine;
     let mut notes = Vec::new();
-    for found in mine.iter().filter(|found| found.is_old) {
+    for found in mine.iter().filter(|found| found.is_old && found.gid.token.is_none()) {
         let coordinator = found.gid.transaction.coordinator;
         if pass.listing.has(coordinator) {
             continue;

@@ -132,6 +132,15 @@ impl Pass<'_> {
         }
         let decided = if mine.is_empty() { Vec::new() } else { decisions()? };
         for found in &mine {
+            if found.gid.token.is_some() {
+                // That node's queue does it, as the metadata log says.
+                self.tally.leftovers = match (found.is_old, self.tally.leftovers) {
+                    (false, Leftovers::None) => Leftovers::OnlyYoung,
+                    (false, other) => other,
+                    (true, _) => Leftovers::Some,
+                };
+                continue;
+            }
             let record = CoordinatorRecord {
                 outcome: outcomes[&found.gid.transaction],
                 has_decision: decided.iter().any(|it| it.transaction == found.gid.transaction),

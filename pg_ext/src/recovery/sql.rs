@@ -46,6 +46,14 @@ fn resolve(text: &str, decision: &str) -> Result<(), Report> {
             .hint("Look at shardman.in_doubt on each node.")
     };
     let gid = Gid::parse(text).ok_or_else(absent)?;
+    if gid.token.is_some() {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("transaction \"{text}\" is not to be decided by hand"),
+        )
+        .detail("It changes the schema, and the metadata log decides about it.")
+        .hint("It is finished by itself as soon as a majority of the nodes is up."));
+    }
     let me = my_identity()?.node_id;
     let registry = registry()?;
     let own = registry.member(me).ok_or_else(absent)?;

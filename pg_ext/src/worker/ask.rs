@@ -31,20 +31,37 @@ thread_local! {
 
 /// Sends a request and waits for the answer. Answers to cancel.
 pub fn ask(request: &Request) -> Result<Response, Report> {
+    Ok(try_ask(request)??)
+}
+
+/// The same; the inner error is the metadata log's own answer.
+pub fn try_ask(request: &Request) -> Result<Result<Response, RaftError>, Report> {
     let bytes = encode_request(request)?;
     let kept = LINE.with_borrow_mut(Option::take);
     if let Some(mut line) = kept
         && let Ok(answer) = line.call(&bytes)
     {
         LINE.set(Some(line));
-        return Ok(answer?);
+        return Ok(answer);
     }
     // No line, or one whose worker was started anew: nothing was answered on
     // it. A request that changes the log is guarded by the state machine.
     let mut line = Line::open().map_err(unreachable_worker)?;
     let answer = line.call(&bytes).map_err(unreachable_worker)?;
     LINE.set(Some(line));
-    Ok(answer?)
+    Ok(answer)
+}
+
+/// Sends a request whose answer nobody waits for; it may get lost. Raises
+/// nothing: transaction callbacks call it.
+pub fn tell(request: &Request) {
+    let Ok(bytes) = encode_request(request) else { return };
+    let kept = LINE.try_with(|line| line.try_borrow_mut().ok()?.take()).ok().flatten();
+    let sent = kept.is_some_and(|mut line| line.stream.write_all(&bytes).is_ok());
+    if !sent && let Ok(mut line) = Line::open() {
+        line.stream.write_all(&bytes).ok();
+    }
+    // The line goes with its answer.
 }
 
 impl Line {
@@ -149,9 +166,29 @@ impl From<RaftError> for Report {
             | RaftError::TooLarge { .. } => {
                 (ERRCODE_PROTOCOL_VIOLATION, "All nodes must run the same version of shardman.")
             }
+            RaftError::Removed { .. } => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "To join again, run shardman.leave_cluster(), drop and create the extension, and add the server as a new node.",
+            ),
             RaftError::Storage { .. } => (ERRCODE_IO_ERROR, "Look at the server log."),
             _ => (ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "Look at shardman.raft_status."),
         };
         Report::new(code, message).hint(hint)
+    }
+}
+
+/// What the log has decided, as this node has applied it: as soon as something
+/// behind `beyond` is applied, or after `timeout`. Answers to cancel.
+pub fn ask_log(
+    beyond: cluster::LogIndex,
+    timeout: Duration,
+) -> Result<(cluster::LogIndex, cluster::metadata::Metadata), Report> {
+    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    match ask(&Request::AwaitMetadata { beyond, timeout_ms })? {
+        Response::Metadata { index, metadata } => Ok((index, metadata)),
+        _ => Err(Report::new(
+            PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+            "the metadata worker gave an unexpected answer",
+        )),
     }
 }

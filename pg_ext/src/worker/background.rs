@@ -9,7 +9,7 @@ use raft::{Event, Level};
 use super::applier::Applier;
 use super::process;
 use super::wake_up::WakeUp;
-use crate::membership;
+use crate::{membership, recovery, schema_change, settings};
 
 /// What could not be applied is tried again after this time, in milliseconds.
 const RETRY_AFTER_MS: i64 = 1000;
@@ -29,12 +29,16 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
         Err(error) => error!("could not create a socket pair: {error}"),
     };
     let (sender, events) = crossbeam_channel::unbounded();
-    let config = raft::Config::new(
+    let mut config = raft::Config::new(
         membership::folder(),
         membership::system_identifier(),
         sender,
         Box::new(ring),
     );
+    config.life = recovery::present_life();
+    config.is_wanted = Box::new(schema_change::is_wanted);
+    let limits = config.limits.clone();
+    limits.set_node_timeout(settings::node_timeout());
     let spawned = with_signals_blocked(|| raft::spawn(config));
     let thread = match spawned {
         Ok(thread) => thread,
@@ -43,6 +47,11 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
     let mut applier = Applier::default();
     while !BackgroundWorker::sigterm_received() && !thread.is_finished() {
         wake_up.clear();
+        if BackgroundWorker::sighup_received() {
+            // SAFETY: between transactions, in the main loop.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+            limits.set_node_timeout(settings::node_timeout());
+        }
         if let Err(reason) = take_events(&events, &mut applier) {
             stop(thread);
             error!("the metadata log failed: {reason}");

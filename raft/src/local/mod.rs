@@ -2,6 +2,7 @@
 
 mod client;
 mod codec;
+mod ddl_view;
 mod frame_reader;
 mod listener;
 mod request;
@@ -9,6 +10,7 @@ mod status;
 
 pub use client::Client;
 pub use codec::{decode_request, decode_response, encode_request, encode_response};
+pub use ddl_view::DdlView;
 pub use frame_reader::{FrameReader, MAX_FRAME_BYTES};
 pub(crate) use listener::{bind, serve};
 pub use request::{Request, Response};

@@ -1,10 +1,12 @@
 //! The requests of the local protocol.
 
-use cluster::metadata::{Metadata, MetadataCommand, NodeRecord, Outcome};
+use cluster::metadata::{
+    Accepted, DdlPosition, Fate, Metadata, MetadataCommand, NodeRecord, Outcome, TokenId,
+};
 use cluster::{ClusterId, Identity, LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
 
-use super::RaftStatus;
+use super::{DdlView, RaftStatus};
 
 /// What a backend asks of its node's worker. Each is answered by a
 /// `Result<Response, RaftError>`; the variant names the response.
@@ -64,9 +66,34 @@ pub enum Request {
     /// What this node has applied, which may be behind the cluster. Answers
     /// [`Response::Metadata`].
     Metadata,
+    /// The same as soon as this node has applied something behind `beyond`, or
+    /// the time is over. Answers [`Response::Metadata`].
+    AwaitMetadata {
+        /// What the caller has seen.
+        beyond: LogIndex,
+        /// In milliseconds.
+        timeout_ms: u64,
+    },
     /// Waits until this node has applied everything that was committed anywhere
     /// when the request came. Answers [`Response::Confirmed`].
     Confirm,
+    /// How managed DDL stands here, once this node has applied more than
+    /// `after`, or when the time is over. Answers [`Response::Ddl`].
+    WatchDdl {
+        /// What the caller has seen.
+        after: LogIndex,
+        /// How long to wait for more.
+        limit_ms: u64,
+    },
+    /// The first entry behind a position, as far as this node has applied the
+    /// log. Answers [`Response::NextDdl`].
+    NextDdl {
+        /// What the caller has done.
+        after: DdlPosition,
+    },
+    /// What becomes of transactions, as far as this node has applied the log.
+    /// Answers [`Response::Fates`], in the same order.
+    Fates(Vec<TokenId>),
     /// How Raft stands on this node. Always answered, with
     /// [`Response::Status`].
     Status,
@@ -102,6 +129,12 @@ pub enum Response {
         /// What was committed when the request came.
         index: LogIndex,
     },
+    /// How managed DDL stands.
+    Ddl(DdlView),
+    /// An entry and its position, if there is one.
+    NextDdl(Option<(DdlPosition, Accepted)>),
+    /// One for each token.
+    Fates(Vec<Fate>),
     /// How Raft stands.
     Status(RaftStatus),
     /// What goes back to the peer.

@@ -90,9 +90,10 @@ impl Envelope {
         encode(self)
     }
 
-    /// What a frame asks of the node with this identity. A frame of another
-    /// format, cluster or node is refused with the error that says so.
-    pub(crate) fn decode(frame: &[u8], identity: &Identity) -> Result<Ask, RaftError> {
+    /// Who sends a frame, and what it asks of the node with this identity. A
+    /// frame of another format, cluster or node is refused with the error that
+    /// says so.
+    pub(crate) fn decode(frame: &[u8], identity: &Identity) -> Result<(NodeId, Ask), RaftError> {
         let envelope: Self = decode(frame)?;
         if envelope.cluster_id != identity.cluster_id {
             let (ours, theirs) = (identity.cluster_id.clone(), envelope.cluster_id);
@@ -101,7 +102,7 @@ impl Envelope {
         if envelope.to != identity.node_id {
             return Err(RaftError::WrongNode { ours: identity.node_id, theirs: envelope.to });
         }
-        Ok(envelope.ask)
+        Ok((envelope.from, envelope.ask))
     }
 }
 

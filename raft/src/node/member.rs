@@ -9,17 +9,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::service::Surroundings;
+use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
 use crate::event::Announcer;
-use crate::local::{Request, Response};
+use crate::local::{DdlView, Request, Response};
 use crate::network::{Network, Peers};
 use crate::store::{Applied, LogStore, Owner, StateMachine, StoreFile};
 use crate::type_config::{Raft, RaftMetrics, raft_id};
 
 /// Entries per message to a peer; their bytes have a limit of their own.
 const ENTRIES_PER_MESSAGE: u64 = 300;
+/// For a client that waits for something to happen.
+const LONGEST_WATCH: Duration = Duration::from_secs(60);
 
 pub(crate) struct Member {
     pub(crate) identity: Arc<Identity>,
@@ -27,6 +29,7 @@ pub(crate) struct Member {
     pub(super) peers: Arc<Peers>,
     pub(super) timing: Timing,
     pub(super) applied: watch::Receiver<Applied>,
+    pub(super) server: Arc<Server>,
     /// Held by the leader while it changes the membership: openraft refuses a
     /// second change during a first.
     pub(super) membership: tokio::sync::Mutex<()>,
@@ -64,6 +67,7 @@ impl Member {
             peers,
             timing,
             applied,
+            server: surroundings.server.clone(),
             membership: tokio::sync::Mutex::new(()),
             watchers: Mutex::default(),
         }))
@@ -88,6 +92,34 @@ impl Member {
             }
             Request::Confirm => self.confirm(now + self.timing.proposal).await,
             Request::Metadata => {
+                let Applied { index, metadata } = self.applied.borrow().clone();
+                Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
+            }
+            Request::WatchDdl { after, limit_ms } => {
+                let mut applied = self.applied.clone();
+                let limit = Duration::from_millis(limit_ms).min(LONGEST_WATCH);
+                // Past the limit the state is what it is.
+                timeout(limit, applied.wait_for(|applied| applied.index > after)).await.ok();
+                let Applied { index, metadata } = applied.borrow().clone();
+                Ok(Response::Ddl(DdlView::of(index, &metadata)))
+            }
+            Request::NextDdl { after } => {
+                let metadata = self.applied.borrow().metadata.clone();
+                let next = metadata.ddl().after(after);
+                Ok(Response::NextDdl(next.map(|(position, entry)| (position, entry.clone()))))
+            }
+            Request::Fates(tokens) => {
+                let metadata = self.applied.borrow().metadata.clone();
+                let fates = tokens.into_iter().map(|token| metadata.ddl().fate(token));
+                Ok(Response::Fates(fates.collect()))
+            }
+            Request::AwaitMetadata { beyond, timeout_ms } => {
+                let mut applied = self.applied.clone();
+                let news = applied.wait_for(|applied| applied.index > beyond);
+                // Without news the answer is what there is; the end of Raft is
+                // seen by the next request.
+                let limit = Duration::from_millis(timeout_ms);
+                drop(timeout(limit, news).await);
                 let Applied { index, metadata } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
@@ -129,6 +161,9 @@ impl Member {
     }
 
     pub(super) fn check_running(&self) -> Result<(), RaftError> {
+        if self.peers.is_removed() {
+            return Err(RaftError::Removed { node: self.identity.node_id });
+        }
         let metrics = self.raft.metrics();
         let died = metrics.borrow().running_state.is_err() || metrics.has_changed().is_err();
         if died { Err(self.death()) } else { Ok(()) }

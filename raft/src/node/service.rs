@@ -7,13 +7,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cluster::metadata::{MetadataCommand, NodeRecord, Outcome};
+use cluster::txn::Life;
 use cluster::{ClusterId, Identity, SystemIdentifier};
 use openraft::BasicNode;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Member;
-use crate::config::{Config, Timing};
+use crate::config::{Config, Limits, Timing};
 use crate::error::RaftError;
 use crate::event::{Announcer, Event, Level};
 use crate::identity_file;
@@ -32,6 +33,14 @@ pub(crate) struct Surroundings {
     pub(crate) timing: Timing,
     pub(crate) snapshot_after: u64,
     pub(crate) connector: Arc<dyn PeerConnector>,
+    pub(crate) server: Arc<Server>,
+}
+
+/// What is to be known of the server around.
+pub(crate) struct Server {
+    pub(crate) life: Life,
+    pub(crate) is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// Where this data directory stands.
@@ -54,8 +63,19 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(config: Config) -> Self {
-        let Config { dir, system_identifier, timing, snapshot_after, events, wake, connector } =
-            config;
+        let Config {
+            dir,
+            system_identifier,
+            timing,
+            snapshot_after,
+            life,
+            is_wanted,
+            limits,
+            events,
+            wake,
+            connector,
+        } = config;
+        let server = Arc::new(Server { life, is_wanted, limits });
         Service {
             surroundings: Surroundings {
                 dir,
@@ -63,6 +83,7 @@ impl Service {
                 timing,
                 snapshot_after,
                 connector,
+                server,
             },
             announcer: Arc::new(Announcer::new(events, wake)),
             standing: RwLock::new(Standing::Outside),
@@ -199,6 +220,7 @@ impl Service {
     fn admit(&self, member: Arc<Member>) {
         self.announcer.send(Event::Adopted((*member.identity).clone()));
         member.announce(&self.announcer);
+        member.keep_order(&self.announcer);
         self.stand(Standing::Member(member));
     }
 

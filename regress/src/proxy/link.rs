@@ -33,6 +33,8 @@ struct State {
     answered: u64,
     /// Replies to hold, and how often the server has said ReadyForQuery before.
     replies: Vec<(u64, Arc<Held>)>,
+    /// The server has closed it. The client may not know yet.
+    is_over: bool,
 }
 
 impl Link {
@@ -48,10 +50,11 @@ impl Link {
         let link = Arc::new(Self { state, ends: [client.try_clone()?, server.try_clone()?] });
         let (from_client, to_client) = (client.try_clone()?, client);
         let (from_server, to_server) = (server.try_clone()?, server);
+        let ending = Arc::clone(&orders);
         let requests = Arc::clone(&link);
         thread::spawn(move || requests.pass_requests(from_client, to_server, &orders));
         let replies = Arc::clone(&link);
-        thread::spawn(move || replies.pass_replies(from_server, to_client));
+        thread::spawn(move || replies.pass_replies(from_server, to_client, &ending));
         Ok(link)
     }
 
@@ -86,17 +89,27 @@ impl Link {
                     true
                 }
             },
+            Event::End => true,
         });
     }
 
     /// What is to happen before a statement reaches the server; false to cut.
     fn request(&self, sql: &str, message: &Message, orders: &Orders) -> bool {
         for stop in orders.stops_for(sql) {
+            let mut state = self.lock();
+            if state.is_over {
+                // Nobody gets this request; the stop is for one that somebody gets.
+                orders.put_back(stop);
+                continue;
+            }
             match stop.moment() {
-                Moment::Request if !stop.hold() => return false,
-                Moment::Request => {}
+                Moment::Request => {
+                    drop(state);
+                    if !stop.hold() {
+                        return false;
+                    }
+                }
                 Moment::Reply => {
-                    let mut state = self.lock();
                     let before = state.asked;
                     state.replies.push((before, stop));
                 }
@@ -109,7 +122,7 @@ impl Link {
         true
     }
 
-    fn pass_replies(&self, mut server: TcpStream, mut client: TcpStream) {
+    fn pass_replies(&self, mut server: TcpStream, mut client: TcpStream, orders: &Orders) {
         pass(&mut server, &mut client, Framing::new(Side::Backend), |event| match event {
             Event::Arrived(_) => {
                 self.lock().is_client_speaking = false;
@@ -121,6 +134,14 @@ impl Link {
                     self.lock().answered += 1;
                 }
                 goes_on
+            }
+            Event::End => {
+                let mut state = self.lock();
+                state.is_over = true;
+                // Replies that never came.
+                let replies = std::mem::take(&mut state.replies);
+                replies.into_iter().for_each(|(_, stop)| orders.put_back(stop));
+                true
             }
         });
     }
@@ -156,6 +177,8 @@ enum Event<'a> {
     Arrived(&'a [u8]),
     /// About to be passed on.
     Message(&'a Message),
+    /// Nothing comes any more. The other side does not know yet.
+    End,
 }
 
 /// Passes messages on until one side closes or `sees` says to cut.
@@ -178,6 +201,7 @@ fn pass(
             }
             out.clear();
             if !sees(Event::Message(&message)) {
+                sees(Event::End);
                 from.shutdown(Shutdown::Both).ok();
                 to.shutdown(Shutdown::Both).ok();
                 return;
@@ -188,6 +212,7 @@ fn pass(
             break;
         }
     }
+    sees(Event::End);
     // The other direction may still have something to say.
     to.shutdown(Shutdown::Write).ok();
 }

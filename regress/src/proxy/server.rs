@@ -124,6 +124,11 @@ impl Orders {
         met
     }
 
+    /// A stop that a message met which then came to nothing.
+    pub fn put_back(&self, stop: Arc<Held>) {
+        lock(&self.stops).push(stop);
+    }
+
     /// How long this text is to be delayed.
     pub fn delay_for(&self, sql: &str) -> Option<Duration> {
         let delays = lock(&self.delays);
@@ -133,4 +138,52 @@ impl Orders {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+    const STARTUP: &[u8] = &[0, 0, 0, 8, 0, 3, 0, 0];
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+    const QUERY: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+    /// A client is connected, its server speaks once and is then gone or not.
+    fn connect(proxy: &Proxy, server: &TcpListener) -> anyhow::Result<(TcpStream, TcpStream)> {
+        let mut client = TcpStream::connect(proxy.address)?;
+        client.set_read_timeout(Some(BOUND))?;
+        client.write_all(STARTUP)?;
+        let (mut session, _) = server.accept()?;
+        session.read_exact(&mut [0; STARTUP.len()])?;
+        session.write_all(READY)?;
+        client.read_exact(&mut [0; READY.len()])?;
+        Ok((client, session))
+    }
+
+    #[test]
+    fn a_request_that_no_server_gets_meets_no_stop() -> anyhow::Result<()> {
+        for moment in [Moment::Request, Moment::Reply] {
+            let server = TcpListener::bind("127.0.0.1:0")?;
+            let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let proxy = Proxy::start(free, server.local_addr()?)?;
+            let (mut client, session) = connect(&proxy, &server)?;
+            drop(session);
+            // The proxy has seen the end when its client does.
+            assert_eq!(client.read(&mut [0])?, 0);
+            let stop = proxy.stop_at("COMMIT", moment);
+            client.write_all(QUERY)?;
+            drop(client);
+            let (mut client, mut session) = connect(&proxy, &server)?;
+            client.write_all(QUERY)?;
+            if moment == Moment::Reply {
+                session.read_exact(&mut [0; QUERY.len()])?;
+                session.write_all(READY)?;
+            }
+            stop.wait(BOUND)?;
+        }
+        Ok(())
+    }
 }

@@ -32,7 +32,7 @@ struct Run {
 
 impl Run {
     fn set_up(level: Level) -> anyhow::Result<Self> {
-        let cluster = TestCluster::up(NODES)?;
+        let cluster = TestCluster::with_proxies(NODES)?;
         for node in 1..=NODES {
             let session = cluster.session(node)?;
             session.run("ALTER SYSTEM SET lock_timeout = '500ms'")?;
@@ -137,7 +137,7 @@ fn explain(found: &[Anomaly], history: &[Transaction]) -> String {
 
 #[test]
 fn read_committed_holds_under_kills() -> anyhow::Result<()> {
-    under_faults(Level::ReadCommitted, 24, 4)
+    under_faults(Level::ReadCommitted, 24, 6)
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn read_committed_holds_under_many_kills() -> anyhow::Result<()> {
 
 #[test]
 fn a_snapshot_of_the_cluster_holds_under_kills() -> anyhow::Result<()> {
-    under_faults(Level::Snapshot, 42, 4)
+    under_faults(Level::Snapshot, 42, 6)
 }
 
 #[test]

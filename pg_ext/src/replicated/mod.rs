@@ -1,0 +1,29 @@
+//! Replicated tables: ordinary tables with the same rows on every node.
+//!
+//! A statement that writes one takes the table's writer lock on its home node
+//! (`lock`) before it touches a row, writes its own copy as any table, and
+//! afterwards hands what it changed to the other nodes (`ship`), inside the
+//! same distributed transaction. There the changes are made row by row below
+//! the executor (`apply`): constraints hold, users' triggers do not fire again.
+
+mod alter;
+mod apply;
+mod compare;
+mod copying;
+mod definition;
+mod key;
+mod lock;
+mod pinned;
+mod returning;
+mod ship;
+mod standing;
+mod starting;
+mod triggers;
+mod turning;
+
+pub use alter::{check_alter, check_result};
+pub use copying::{copy_rows, hold_writers};
+pub use definition::{CreatedReplicated, before_create, register};
+pub use lock::{init, lock_table};
+pub use returning::catch_up;
+pub use starting::{before_statement, before_truncate, concerns};

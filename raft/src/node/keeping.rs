@@ -1,0 +1,143 @@
+//! What the state machine has no clock for: a holder renews its token, and the
+//! leader takes away what is not renewed and marks members down that are silent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use cluster::NodeId;
+use cluster::metadata::{DdlCommand, Metadata, MetadataCommand, NodeState, Outcome, Token};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Member;
+use crate::error::RaftError;
+use crate::event::{Announcer, Level};
+use crate::local::{Request, Response};
+use crate::store::Applied;
+
+/// Between two looks.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the leader has seen since it leads.
+struct Watch {
+    since: StdInstant,
+    /// The token as it was when it last changed, and when that was.
+    token: Option<(Token, StdInstant)>,
+    /// When a member was last seen to be active: one that has just returned
+    /// gets its time.
+    active: HashMap<NodeId, StdInstant>,
+}
+
+impl Member {
+    /// Looks after tokens and members until [`Member::stop`].
+    pub(super) fn keep_order(self: &Arc<Self>, announcer: &Arc<Announcer>) {
+        let renewing = tokio::spawn(renew(self.clone()));
+        let leading = tokio::spawn(lead(self.clone(), announcer.clone()));
+        let mut watchers = self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        watchers.extend([renewing, leading]);
+    }
+
+    async fn propose(&self, command: MetadataCommand) -> Result<Outcome, RaftError> {
+        let deadline = Instant::now() + self.timing.proposal;
+        match self.through_leader(Request::Propose(command), deadline).await? {
+            Response::Proposed { outcome, .. } => Ok(outcome),
+            other => Err(RaftError::malformed(format!("{other:?}"))),
+        }
+    }
+}
+
+/// Renews the token that a transaction of this node holds, and gives up one
+/// that nobody here wants any more.
+async fn renew(member: Arc<Member>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewed = StdInstant::now();
+    loop {
+        ticks.tick().await;
+        let Some(token) = member.applied.borrow().metadata.ddl().token() else { continue };
+        if token.holder.node != member.identity.node_id {
+            continue;
+        }
+        let life = member.server.life;
+        let command = if token.holder.life < life {
+            DdlCommand::BeginLife { node: token.holder.node, life }
+        } else if !(member.server.is_wanted)(token.holder.request) {
+            DdlCommand::GiveUpToken { token: token.id }
+        } else if renewed.elapsed() >= member.timing.token_renewal {
+            DdlCommand::RenewToken { token: token.id }
+        } else {
+            continue;
+        };
+        // Without a leader the next look tries again; if it comes too late the
+        // token is lost, and the log says so when its holder wants to use it.
+        if member.propose(MetadataCommand::Ddl(command)).await.is_ok() {
+            renewed = StdInstant::now();
+        }
+    }
+}
+
+async fn lead(member: Arc<Member>, announcer: Arc<Announcer>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch: Option<Watch> = None;
+    let mut last_tick = StdInstant::now();
+    loop {
+        ticks.tick().await;
+        // A node that was stopped for a while has heard nothing meanwhile, and
+        // that is nobody else's fault.
+        let was_stopped = last_tick.elapsed() > member.timing.election_min;
+        last_tick = StdInstant::now();
+        if member.check_leading().is_err() || was_stopped {
+            watch = None;
+            continue;
+        }
+        let since = last_tick;
+        let watch =
+            watch.get_or_insert_with(|| Watch { since, token: None, active: HashMap::new() });
+        let Applied { metadata, .. } = member.applied.borrow().clone();
+        for command in watch.look(&member, &metadata, last_tick) {
+            if let MetadataCommand::MarkDown { node } = &command {
+                let message =
+                    format!("node {node} has been silent for too long: it is marked down");
+                announcer.log(Level::Warning, message);
+            }
+            // Who leads no more has nothing to say; the next leader looks itself.
+            member.propose(command).await.ok();
+        }
+    }
+}
+
+impl Watch {
+    fn look(
+        &mut self,
+        member: &Member,
+        metadata: &Metadata,
+        now: StdInstant,
+    ) -> Vec<MetadataCommand> {
+        let mut commands = Vec::new();
+        let token = metadata.ddl().token();
+        if self.token.map(|(seen, _)| seen) != token {
+            self.token = token.map(|token| (token, now));
+        }
+        if let Some((Token { id, renewals, .. }, since)) = self.token
+            && now.duration_since(since) > member.timing.token_lifetime
+        {
+            let expire = DdlCommand::ExpireToken { token: id, renewals };
+            commands.push(MetadataCommand::Ddl(expire));
+        }
+        let timeout = member.server.limits.node_timeout();
+        for node in metadata.nodes() {
+            if node.state != NodeState::Active || node.id == member.identity.node_id {
+                self.active.remove(&node.id);
+                continue;
+            }
+            let active_since = *self.active.entry(node.id).or_insert(now);
+            let heard = member.peers.last_heard(node.id).unwrap_or(active_since);
+            let last = heard.max(active_since).max(self.since);
+            if !timeout.is_zero() && now.duration_since(last) > timeout {
+                commands.push(MetadataCommand::MarkDown { node: node.id });
+            }
+        }
+        commands
+    }
+}
