@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_void};
 use fdw::router::{self, Planned};
 use pgrx::prelude::*;
 
-use super::{merge, partial_state, partitionwise};
+use super::{explain, merge, partial_state, partitionwise};
 use crate::catalog::registry;
 use crate::ddl;
 use crate::lists::elements;
@@ -136,8 +136,11 @@ unsafe fn before(
                     planning.routed = routed;
                     return Ok(planning);
                 }
-                Planned::Refused(refusal) => {
+                Planned::Refused(refusal, is_point) => {
                     let reason = refusal.message;
+                    if is_point {
+                        explain::note_refusal(query, &reason);
+                    }
                     pgrx::debug1!("not routed: {reason}");
                 }
                 Planned::NotOurs => {}

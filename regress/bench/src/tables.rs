@@ -109,6 +109,16 @@ pub fn create(system: &System<'_>, keys: Option<&Keys>) -> anyhow::Result<()> {
             }
         }
     }
+    // Empty: only planned for.
+    for partitions in [24, 240, 1000] {
+        let with = match system.kind {
+            Kind::Ours => format!("WITH (distributed_by = 'id', num_parts = {partitions})"),
+            Kind::Plain => String::new(),
+            Kind::Stock => continue,
+        };
+        let columns = "id bigint PRIMARY KEY, v int";
+        client.run(&format!("CREATE TABLE planned_{partitions} ({columns}) {with}"))?;
+    }
     create_copies(system)?;
     // What a large INSERT reads, and what cannot be evaluated elsewhere: the
     // function exists on the first server only.

@@ -66,7 +66,7 @@ pub struct Workload {
     pub name: String,
     /// What it does, for the report.
     pub description: &'static str,
-    /// What issues 3 and 4 ask for, if anything.
+    /// What issues 3, 4 and 6 ask for, if anything.
     pub targets: Vec<(Kind, Target)>,
     /// How it is run.
     pub work: Work,
