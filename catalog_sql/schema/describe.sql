@@ -160,7 +160,9 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
                 SELECT jsonb_agg(jsonb_build_object('name', k.conname, 'definition', pg_get_constraintdef(k.oid),
                                                     'references', r.table_id,
                                                     'comment', obj_description(k.oid, 'pg_constraint')) ORDER BY k.conname)
-                FROM pg_constraint AS k JOIN shardman.sharded_table AS r ON r.rel = k.confrelid
+                FROM pg_constraint AS k
+                     JOIN (SELECT table_id, rel FROM shardman.sharded_table
+                           UNION ALL SELECT table_id, rel FROM shardman.replicated_table) AS r ON r.rel = k.confrelid
                 WHERE k.conrelid = c.oid AND k.contype = 'f'), '[]'),
             'column_settings', (
                 SELECT coalesce(jsonb_agg(format('ALTER TABLE %s ALTER COLUMN %I SET %s', c.oid::regclass, a.attname, s.clause)

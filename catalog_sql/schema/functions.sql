@@ -2,9 +2,9 @@ CREATE FUNCTION shardman.create_cluster(connstr text) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_cluster_wrapper';
 COMMENT ON FUNCTION shardman.create_cluster(text) IS 'makes this server the first node of a new cluster; connstr is how other nodes reach it; returns the node id';
 
-CREATE FUNCTION shardman.add_node(connstr text) RETURNS integer
+CREATE FUNCTION shardman.add_node(connstr text, rebalance boolean DEFAULT false) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'add_node_wrapper';
-COMMENT ON FUNCTION shardman.add_node(text) IS 'brings the server reached by connstr (as a superuser there) into this cluster, waits until it is active and returns its node id';
+COMMENT ON FUNCTION shardman.add_node(text, boolean) IS 'brings the server reached by connstr (as a superuser there) into this cluster, waits until it is active and returns its node id; with rebalance, begins to move partitions to it';
 
 CREATE FUNCTION shardman.join_cluster(member_connstr text, own_connstr text) RETURNS integer
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'join_cluster_wrapper';
@@ -91,7 +91,7 @@ COMMENT ON FUNCTION shardman.partial_state("any") IS 'internal: around an aggreg
 
 REVOKE ALL ON FUNCTION
     shardman.recover_xacts(), shardman.resolve_in_doubt(text, text), shardman.transaction_outcome(text),
-    shardman.create_cluster(text), shardman.add_node(text), shardman.join_cluster(text, text),
+    shardman.create_cluster(text), shardman.add_node(text, boolean), shardman.join_cluster(text, text),
     shardman.raft_rpc(bytea), shardman.check_member(text, integer, bigint), shardman.describe_server(),
     shardman.claim_schema_change(bigint, bigint), shardman.schema_log(),
     shardman.adopt(text)

@@ -25,3 +25,23 @@ CREATE VIEW shardman.global_tables AS
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
 COMMENT ON VIEW shardman.global_tables IS 'replicated tables; main_rgid is the home node, where writers queue up';
 GRANT SELECT ON shardman.global_tables TO PUBLIC;
+
+CREATE FUNCTION shardman.row_hashes(table_id bigint) RETURNS TABLE (image text, key text, hash bigint)
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'row_hashes_wrapper';
+COMMENT ON FUNCTION shardman.row_hashes(bigint) IS 'internal: the keys of a replicated table''s rows on this node, each with a hash of the row';
+
+CREATE FUNCTION shardman.check_replicated(rel regclass) RETURNS TABLE (node_id integer, key text, difference text)
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'check_replicated_wrapper';
+COMMENT ON FUNCTION shardman.check_replicated(regclass) IS 'compares the copies of a replicated table with the one on this node and returns the rows that differ; its writers wait until the transaction ends';
+
+CREATE FUNCTION shardman.repair_replicated(rel regclass) RETURNS bigint
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'repair_replicated_wrapper';
+COMMENT ON FUNCTION shardman.repair_replicated(regclass) IS 'makes the copies of a replicated table equal to the one on this node; returns how many rows it changed on other nodes';
+
+CREATE FUNCTION shardman.replicate_table(rel regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'replicate_table_wrapper';
+COMMENT ON FUNCTION shardman.replicate_table(regclass) IS 'turns a local table into a replicated one, with its rows on every node';
+
+CREATE FUNCTION shardman.unreplicate_table(rel regclass) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'unreplicate_table_wrapper';
+COMMENT ON FUNCTION shardman.unreplicate_table(regclass) IS 'turns a replicated table into a local one of this node and drops the other copies';

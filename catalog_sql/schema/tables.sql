@@ -61,9 +61,13 @@ CREATE TABLE shardman.placement (
     group_id bigint NOT NULL,
     pnum     integer NOT NULL,
     node_id  integer NOT NULL,
+    version  bigint NOT NULL DEFAULT 1,
+    moved_by xid8,
     PRIMARY KEY (group_id, pnum)
 );
 COMMENT ON TABLE shardman.placement IS 'the shard map: which node holds partition pnum of every table of a colocation group';
+COMMENT ON COLUMN shardman.placement.version IS 'one more with each move';
+COMMENT ON COLUMN shardman.placement.moved_by IS 'this node''s part of the last move: a snapshot that does not see it cannot be used for the partition';
 
 CREATE TABLE shardman.replicated_table (
     table_id bigint PRIMARY KEY,

@@ -82,6 +82,11 @@ pub trait ClusterMap: Sync {
         Ok(None)
     }
 
+    /// Whether a table has the same rows on every node.
+    fn is_replicated(&self, _relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+
     /// How to reach a node.
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal>;
 

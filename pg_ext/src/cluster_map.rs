@@ -17,6 +17,7 @@ use crate::counters;
 use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
+use crate::moving;
 use crate::node_session::{NODE_ROLE, is_node_session};
 use crate::recovery;
 use crate::report::Report;
@@ -92,6 +93,11 @@ impl ClusterMap for Catalogs {
         Ok(registry.table_of(parent).map(|table| table.group_id))
     }
 
+    fn is_replicated(&self, relid: pg_sys::Oid) -> Result<bool, Refusal> {
+        let registry = registry().map_err(Refusal::from)?;
+        Ok(registry.replicated_of(relid).is_some())
+    }
+
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
         if let Some(known) = registry.generation(node) {
@@ -103,7 +109,7 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
-        if is_node_session() {
+        if is_node_session() && !moving::is_mover() {
             return Err(reach_from_a_participant(node));
         }
         let identity = membership::my_identity().map_err(Refusal::from)?;

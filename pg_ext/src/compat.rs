@@ -114,6 +114,25 @@ pub unsafe fn truncate(
     unsafe { ExecuteTruncateGuts(relations, oids, logged, behavior, restarts_sequences) }
 }
 
+/// Until this transaction ends, index builds do not wait for its snapshot. The
+/// caller sees to it that no table is read with it afterwards that the build
+/// could be about.
+pub fn let_index_builds_pass() {
+    /// Of ProcArrayLock, from PostgreSQL 9.6 on.
+    const PROC_ARRAY_LOCK: usize = 4;
+    // SAFETY: what a concurrent index build does for itself: both copies of the
+    // process's flags, under the lock that guards them. The transaction's end
+    // takes them back.
+    unsafe {
+        let lock = &raw mut (*pg_sys::MainLWLockArray.add(PROC_ARRAY_LOCK)).lock;
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let me = pg_sys::MyProc;
+        (*me).statusFlags |= pg_sys::PROC_IN_SAFE_IC as u8;
+        *(*pg_sys::ProcGlobal).statusFlags.add((*me).pgxactoff as usize) = (*me).statusFlags;
+        pg_sys::LWLockRelease(lock);
+    }
+}
+
 /// The same for Rust frames, without sequences.
 ///
 /// # Safety

@@ -15,8 +15,10 @@ mod deadlock;
 mod gate;
 mod hooks;
 mod in_doubt;
+mod jobs;
 mod lists;
 mod membership;
+mod moving;
 mod node_session;
 mod peers;
 mod recovery;
@@ -51,11 +53,13 @@ extension_sql_file!(
 );
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
+extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["jobs"]);
 extension_sql_file!(
     "../../catalog_sql/schema/replicated.sql",
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 
 #[allow(missing_docs)]
 #[pg_guard]
@@ -88,6 +92,7 @@ pub extern "C-unwind" fn _PG_init() {
     recovery::init();
     schema_change::register();
     deadlock::register();
+    jobs::register();
 }
 
 #[allow(unsafe_code)]

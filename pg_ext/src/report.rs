@@ -1,7 +1,7 @@
 //! Errors as values until the border: a [`Report`] is what PostgreSQL's error
 //! style guide asks for, and [`Report::raise`] is where it becomes one.
 
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
 /// A complete refusal or failure.
@@ -86,6 +86,23 @@ impl From<fdw::Error> for Report {
             detail: report.detail(),
             hint: report.hint(),
             remote: Some(Box::new(error)),
+        }
+    }
+}
+
+impl From<CaughtError> for Report {
+    /// What was raised in a background process, which goes on.
+    fn from(caught: CaughtError) -> Self {
+        match caught {
+            CaughtError::PostgresError(error)
+            | CaughtError::ErrorReport(error)
+            | CaughtError::RustPanic { ereport: error, .. } => Report {
+                code: error.sql_error_code(),
+                message: error.message().to_owned(),
+                detail: error.detail().map(str::to_owned),
+                hint: error.hint().map(str::to_owned),
+                remote: None,
+            },
         }
     }
 }

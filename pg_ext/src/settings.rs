@@ -11,6 +11,11 @@ static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
 static ENABLE_ROUTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static GLOBAL_SNAPSHOT: GucSetting<bool> = GucSetting::<bool>::new(true);
+static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static MAX_PARALLEL_MOVES: GucSetting<i32> = GucSetting::<i32>::new(2);
+static MOVE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
+static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -41,9 +46,35 @@ pub fn global_snapshot() -> bool {
     GLOBAL_SNAPSHOT.get()
 }
 
+/// How long this node may go by what a majority has last confirmed; zero for
+/// ever.
+pub fn lease_timeout() -> Duration {
+    Duration::from_millis(u64::try_from(LEASE_TIMEOUT.get()).unwrap_or(0))
+}
+
 /// After what silence a member is marked down; zero for never.
 pub fn node_timeout() -> Duration {
     Duration::from_millis(u64::try_from(NODE_TIMEOUT.get()).unwrap_or(0))
+}
+
+/// How many jobs this node may drive at the same time.
+pub fn max_running_jobs() -> usize {
+    usize::try_from(MAX_RUNNING_JOBS.get()).unwrap_or(0)
+}
+
+/// How many moves of a rebalancing may go on at the same time.
+pub fn max_parallel_moves() -> usize {
+    usize::try_from(MAX_PARALLEL_MOVES.get()).unwrap_or(1)
+}
+
+/// How long the switch of a move waits for each lock, in milliseconds.
+pub fn move_lock_timeout() -> u32 {
+    MOVE_LOCK_TIMEOUT.get().unsigned_abs()
+}
+
+/// Bytes that the copy of a move writes in a second; 0 for as many as it can.
+pub fn move_rate() -> u64 {
+    u64::from(MOVE_RATE.get().unsigned_abs()) * 1024
 }
 
 /// The number of partitions of a sharded table that does not say.
@@ -93,6 +124,56 @@ pub fn define() {
         0,
         i32::MAX,
         GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.max_parallel_moves",
+        c"Sets how many moves of a rebalancing may go on at the same time.",
+        c"They are between different pairs of nodes.",
+        &MAX_PARALLEL_MOVES,
+        1,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.max_running_jobs",
+        c"Sets how many jobs this node may drive at the same time.",
+        c"Each takes a background worker of max_worker_processes, and one more for this node's part of a job. 0 leaves jobs to the other nodes.",
+        &MAX_RUNNING_JOBS,
+        0,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_lock_timeout",
+        c"Sets how long the switch of a move waits for each of its locks.",
+        c"Statements that come meanwhile wait as long. Then they go on, and the switch is tried again.",
+        &MOVE_LOCK_TIMEOUT,
+        10,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.move_rate",
+        c"Sets how much the copy of a move may write in a second.",
+        c"0 for as much as it can.",
+        &MOVE_RATE,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.lease_timeout",
+        c"Sets how long a node that is cut off from the majority serves sharded and replicated tables.",
+        c"Longer than the loss of a leader takes to be mended (about 3 s), and shorter than shardman.node_timeout. 0 lets a node that is cut off go on reading and writing what it can reach.",
+        &LEASE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(

@@ -62,6 +62,10 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const REINDEX: &str =
+    "cannot run inside a transaction; CONCURRENTLY, of a table or an index, is a job on every node";
+const SPACES: &str =
+    "every node, as a job, with {rgid} in the location or WITH (global) or shardman.broadcast_ddl";
 const SHARED: &str = "a server's own matter";
 const COUNTS_HERE: &str = "a sequence counts on one node only";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
@@ -138,7 +142,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("CREATE FOREIGN DATA WRAPPER"),
     broadcast("CREATE FOREIGN TABLE"),
     broadcast("CREATE FUNCTION"),
-    on_tables("CREATE INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("CREATE INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("CREATE LANGUAGE"),
     local("CREATE MATERIALIZED VIEW", OWN_ROWS),
     broadcast("CREATE OPERATOR"),
@@ -156,7 +160,7 @@ pub const COVERAGE: &[Coverage] = &[
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
     local("CREATE TABLE AS", OWN_ROWS),
-    local("CREATE TABLESPACE", NO_TRANSACTION),
+    local("CREATE TABLESPACE", SPACES),
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),
     broadcast("CREATE TEXT SEARCH PARSER"),
@@ -182,7 +186,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP FOREIGN DATA WRAPPER"),
     broadcast("DROP FOREIGN TABLE"),
     broadcast("DROP FUNCTION"),
-    on_tables("DROP INDEX", OnSharded::EveryNode, "not CONCURRENTLY"),
+    on_tables("DROP INDEX", OnSharded::EveryNode, "CONCURRENTLY as a job"),
     broadcast("DROP LANGUAGE"),
     local("DROP MATERIALIZED VIEW", OWN_ROWS),
     broadcast("DROP OPERATOR"),
@@ -201,7 +205,7 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),
     on_tables("DROP TABLE", OnSharded::EveryNode, ""),
-    local("DROP TABLESPACE", NO_TRANSACTION),
+    local("DROP TABLESPACE", SPACES),
     broadcast("DROP TEXT SEARCH CONFIGURATION"),
     broadcast("DROP TEXT SEARCH DICTIONARY"),
     broadcast("DROP TEXT SEARCH PARSER"),
@@ -229,7 +233,7 @@ pub const COVERAGE: &[Coverage] = &[
         tag: "REINDEX",
         on_sharded: OnSharded::ThisNode,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: REINDEX,
     },
     on_tables("REVOKE", OnSharded::EveryNode, ""),
     of_roles("REVOKE ROLE"),

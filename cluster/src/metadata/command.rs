@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{DdlAnswer, DdlCommand, DdlPosition, DdlRefusal, NodeRecord, NodeState, TokenId};
+use crate::jobs::{JobAnswer, JobCommand, JobRefusal};
 use crate::{ClusterId, NodeId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
@@ -60,6 +61,8 @@ pub enum MetadataCommand {
     },
     /// Changes of the schema.
     Ddl(DdlCommand),
+    /// About jobs.
+    Job(JobCommand),
 }
 
 /// What applying a command answered, the same on every node.
@@ -73,6 +76,8 @@ pub enum Outcome {
         /// The new node's id.
         id: NodeId,
     },
+    /// What a job's command answered.
+    Job(JobAnswer),
     /// Nothing changed, for this reason.
     Refused(Refusal),
     /// A `Ddl` was accepted.
@@ -126,4 +131,7 @@ pub enum Refusal {
     /// About the schema.
     #[error(transparent)]
     Ddl(#[from] DdlRefusal),
+    /// A job's command was refused.
+    #[error(transparent)]
+    Job(JobRefusal),
 }

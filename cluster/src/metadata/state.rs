@@ -9,6 +9,7 @@ use super::{
     DdlLog, DdlPosition, DdlRefusal, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal,
     TokenId,
 };
+use crate::jobs::{JobCommand, Jobs};
 use crate::{ClusterId, NodeId, SystemIdentifier};
 
 /// Everything the log has decided so far. Small: it travels whole in snapshots.
@@ -20,6 +21,7 @@ pub struct Metadata {
     next_node_id: NodeId,
     #[serde(default)]
     ddl: DdlLog,
+    jobs: Jobs,
 }
 
 impl Default for Metadata {
@@ -29,6 +31,7 @@ impl Default for Metadata {
             nodes: BTreeMap::new(),
             next_node_id: NodeId(1),
             ddl: DdlLog::default(),
+            jobs: Jobs::default(),
         }
     }
 }
@@ -54,6 +57,11 @@ impl Metadata {
         &self.ddl
     }
 
+    /// All jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Applies one committed entry. A refusal leaves the state as it was.
     pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
         let applied = match command {
@@ -76,8 +84,14 @@ impl Metadata {
                     .map(|answer| answer.map_or(Outcome::Applied, Outcome::Ddl))
                     .map_err(Refusal::Ddl)
             }
+            MetadataCommand::Job(command) => self.apply_job(command),
         };
         applied.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn apply_job(&mut self, command: JobCommand) -> Result<Outcome, Refusal> {
+        let answer = self.jobs.apply(command).map_err(Refusal::Job)?;
+        Ok(answer.map_or(Outcome::Applied, Outcome::Job))
     }
 
     fn create_cluster(

@@ -6,6 +6,7 @@ use super::{ForeignKeyDefinition, TableDefinition};
 use crate::TableId;
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
+use crate::rebalance::MoveCommand;
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -92,6 +93,8 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// Part of moving a partition.
+    Move(MoveCommand),
 }
 
 impl NodeCommand {
@@ -105,6 +108,7 @@ impl NodeCommand {
             | NodeCommand::NoteDdlPosition { .. }
             | NodeCommand::NoteTableId { .. }
             | NodeCommand::SetConstraints { .. }
+            | NodeCommand::Move(_)
             | NodeCommand::Run { .. } => false,
             NodeCommand::Carry(carried) => carried.is_schema_change,
             _ => true,

@@ -13,6 +13,8 @@ use crate::{PartitionNumber, TableId};
 pub const LEAF_SCHEMA: &str = "shardman_data";
 /// Where foreign leaves are.
 pub const REMOTE_SCHEMA: &str = "shardman_remote";
+/// Where copies are that a move has not finished.
+pub const MOVING_SCHEMA: &str = "shardman_moving";
 
 const PREFIX: &str = "shard_";
 /// NAMEDATALEN - 1 of stock PostgreSQL.

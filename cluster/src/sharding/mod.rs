@@ -13,7 +13,7 @@ pub use definition::{
     ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, TableDefinition,
 };
 pub use identifier::{IdentifierError, parse_identifiers, parse_qualified_name, quote_identifier};
-pub use leaf_name::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
+pub use leaf_name::{LEAF_SCHEMA, LeafName, MOVING_SCHEMA, REMOTE_SCHEMA};
 pub use options::{
     MAX_PARTITIONS, OptionError, Requested, RequestedDistribution, StorageParameter,
     separate_options,

@@ -5,6 +5,9 @@ use postgres_protocol::message::backend::ErrorFields;
 
 use super::SqlState;
 
+/// How leaves are named between nodes.
+const LEAF_PREFIX: &[u8] = b"shardman_data.";
+
 /// What the other server said. Text is in the local database's encoding, which
 /// is the connection's client_encoding.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +68,22 @@ impl RemoteError {
             }
         }
         Ok(error)
+    }
+
+    /// What a node says of a leaf that it does not have: the partition has moved,
+    /// and the statement can be run again.
+    pub fn of_moved_partition(self) -> RemoteError {
+        let names_leaf = self.message.windows(LEAF_PREFIX.len()).any(|part| part == LEAF_PREFIX);
+        if self.sqlstate != Some(SqlState::UNDEFINED_TABLE) || !names_leaf {
+            return self;
+        }
+        RemoteError {
+            sqlstate: Some(SqlState::SERIALIZATION_FAILURE),
+            message: b"a partition that the statement uses has moved to another node".to_vec(),
+            detail: Some(self.message),
+            hint: Some(b"Run the transaction again.".to_vec()),
+            ..self
+        }
     }
 
     /// True if the session over there is gone with this message: FATAL and

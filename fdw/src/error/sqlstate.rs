@@ -29,6 +29,8 @@ impl SqlState {
     pub const UNDEFINED_OBJECT: SqlState = SqlState(*b"42704");
     /// 40001
     pub const SERIALIZATION_FAILURE: SqlState = SqlState(*b"40001");
+    /// 42P01
+    pub const UNDEFINED_TABLE: SqlState = SqlState(*b"42P01");
     /// 53300
     pub const TOO_MANY_CONNECTIONS: SqlState = SqlState(*b"53300");
     /// 55000

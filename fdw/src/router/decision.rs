@@ -180,7 +180,8 @@ unsafe fn check_range_table(
                 continue;
             }
             if !tables.iter().any(|(table, _)| *table == index) {
-                return refuse("it reads more than sharded tables");
+                check_replicated(query, index, entry)?;
+                continue;
             }
             if !e.inh && !is_insert {
                 return refuse("it reads a table with ONLY");
@@ -200,6 +201,37 @@ unsafe fn check_range_table(
             if has_triggers && (*query).commandType != CmdType::CMD_SELECT {
                 return refuse("the table has triggers");
             }
+        }
+        Ok(())
+    }
+}
+
+/// A replicated table is the same wherever the partition is, if it is only read,
+/// with the rights of the user, which the partition's node looks at again.
+unsafe fn check_replicated(
+    query: *const pg_sys::Query,
+    index: u32,
+    entry: *const pg_sys::RangeTblEntry,
+) -> Result<(), Error> {
+    // SAFETY: the caller's valid query and entry.
+    unsafe {
+        let e = &*entry;
+        let is_replicated = e.rtekind == RTEKind::RTE_RELATION
+            && match cluster_map::map() {
+                Some(map) => map.is_replicated(e.relid)?,
+                None => false,
+            };
+        if !is_replicated {
+            return refuse("it reads more than sharded and replicated tables");
+        }
+        if !e.inh || !e.tablesample.is_null() {
+            return refuse("it reads a replicated table with ONLY, or a sample of it");
+        }
+        if e.checkAsUser != pg_sys::InvalidOid {
+            return refuse("it reads a replicated table through a view");
+        }
+        if cells::<pg_sys::RowMarkClause>((*query).rowMarks).any(|mark| (*mark).rti == index) {
+            return refuse("it locks rows of a replicated table");
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::slot::Lease;
 use super::{Request, Session, Slot, Target};
 use crate::backend::check_for_interrupts;
 use crate::cluster_map;
-use crate::error::{Error, Report, SqlState, emit};
+use crate::error::{Error, RemoteError, Report, SqlState, emit};
 use crate::transport::{Interrupts, Reply, Stop, Ticket};
 
 impl Slot {
@@ -138,7 +138,8 @@ pub(super) fn finish(
     command: &(impl ToText + ?Sized),
     outcome: Result<(), Stop>,
 ) -> Result<Reply, Error> {
-    let node = || session.name.to_string();
+    let name = session.name.clone();
+    let node = || name.to_string();
     if let Err(stop) = outcome {
         let reason = match stop {
             Stop::Lost(reason) => reason,
@@ -147,8 +148,11 @@ pub(super) fn finish(
         };
         return Err(Error::ConnectionLost { node: node(), reason });
     }
-    let failed =
-        |command: String, error| Error::Remote { node: node(), command, error: Box::new(error) };
+    let is_node = session.node.is_some();
+    let failed = |command: String, error: RemoteError| {
+        let error = if is_node { error.of_moved_partition() } else { error };
+        Error::Remote { node: node(), command, error: Box::new(error) }
+    };
     if let Some((command, error)) = session.connection.take_detached_failure() {
         let error = failed(command, error);
         session.take(ticket);
@@ -166,8 +170,7 @@ pub(super) fn finish(
         {
             error = reason.clone();
         }
-        let node = session.name.to_string();
-        return Err(Error::Remote { node, command: command.text(), error: Box::new(error) });
+        return Err(failed(command.text(), error));
     }
     Ok(reply)
 }

@@ -10,11 +10,12 @@ mod table_definition;
 pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
-    Member, ReplicatedTable, forget_registry, init, is_installed, loaded_registry, registry,
+    Member, Registry, ReplicatedTable, forget_registry, init, is_installed, loaded_registry,
+    registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sharded_tables::{
-    last_table_id, next_table_id, note_changed_tables, note_table_id, register_replicated,
-    register_table, unregister_table,
+    last_table_id, move_partition, next_table_id, note_changed_tables, note_table_id,
+    register_replicated, register_table, unregister_table,
 };
 pub use table_definition::{definition_of, definition_of_replicated, read_definition};

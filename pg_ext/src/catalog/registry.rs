@@ -64,6 +64,8 @@ pub struct Registry {
     by_rel: HashMap<pg_sys::Oid, usize>,
     by_id: HashMap<TableId, usize>,
     groups: HashMap<TableId, Vec<NodeId>>,
+    /// Groups of which partitions have moved, by what transaction of this node.
+    moved: Vec<(TableId, u64)>,
     members: Vec<Member>,
     replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     /// Foreign leaves that have been asked about: asking takes several look-ups
@@ -121,6 +123,12 @@ impl Registry {
     /// The node of each partition of a group, by partition number.
     pub fn placement(&self, group: TableId) -> Option<&[NodeId]> {
         self.groups.get(&group).map(Vec::as_slice)
+    }
+
+    /// Groups of which partitions have moved, with the transaction of this node
+    /// that took part in it.
+    pub fn moved(&self) -> &[(TableId, u64)] {
+        &self.moved
     }
 
     /// The node of a foreign leaf, if it was noted.
@@ -236,10 +244,13 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
     }
     for row in read_latest(
         placement,
-        "SELECT group_id, node_id FROM shardman.placement ORDER BY group_id, pnum",
+        "SELECT group_id, node_id, moved_by FROM shardman.placement ORDER BY group_id, pnum",
     )? {
         let group = registry.groups.entry(TableId(number(&row, 0)?)).or_default();
         group.push(NodeId(number(&row, 1)?));
+        if row.get(2).is_some_and(Option::is_some) {
+            registry.moved.push((TableId(number(&row, 0)?), number(&row, 2)?));
+        }
     }
     for row in read_latest(
         replicated_table,

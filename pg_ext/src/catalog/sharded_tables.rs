@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use cluster::TableId;
+use cluster::rebalance::Relocation;
 use cluster::sharding::TableDefinition;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -98,6 +99,37 @@ pub fn unregister_table(table: TableId) -> Result<(), Report> {
 /// Makes all backends read the catalogue of sharded tables again. To be called
 /// by whoever wrote it by other means than this module.
 pub fn note_changed_tables() -> Result<(), Report> {
+    invalidate()
+}
+
+/// The shard map after a move: the partition is on another node.
+pub fn move_partition(relocation: &Relocation) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let moved = Spi::get_one_with_args::<bool>(
+        "WITH moved AS (
+             UPDATE shardman.placement
+             SET node_id = $4, version = version OPERATOR(pg_catalog.+) 1,
+                 moved_by = pg_catalog.pg_current_xact_id()
+             WHERE group_id OPERATOR(pg_catalog.=) $1 AND pnum OPERATOR(pg_catalog.=) $2
+               AND node_id OPERATOR(pg_catalog.=) $3
+             RETURNING 1)
+         SELECT EXISTS (SELECT FROM moved)",
+        &[
+            (relocation.group.0 as i64).into(),
+            i32::from(relocation.partition.0).into(),
+            (relocation.source.0 as i32).into(),
+            (relocation.destination.0 as i32).into(),
+        ],
+    )?;
+    if moved != Some(true) {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!(
+                "partition {} of group {} is not on node {}",
+                relocation.partition, relocation.group, relocation.source
+            ),
+        ));
+    }
     invalidate()
 }
 

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
 use super::{
-    OwnWork, carry, create_index, create_table, deferral, drop, fences, foreign_keys, receive,
-    truncate,
+    OwnWork, carry, concurrently, create_index, create_table, deferral, drop, fences, foreign_keys,
+    receive, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -78,9 +78,27 @@ unsafe fn step_for(
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_IndexStmt => {
-                or_carry(create_index::before(statement.cast())?, pstmt, query, context)
+                or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
-            NodeTag::T_DropStmt => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+            NodeTag::T_DropStmt => match concurrently::before_drop(statement.cast(), context)? {
+                Step::Pass => or_carry(drop::before(statement.cast())?, pstmt, query, context),
+                taken => Ok(taken),
+            },
+            NodeTag::T_ReindexStmt => or_carry(
+                concurrently::before_reindex(statement.cast(), context)?,
+                pstmt,
+                query,
+                context,
+            ),
+            NodeTag::T_CreateTableSpaceStmt => or_carry(
+                tablespace::before_create(statement.cast(), context)?,
+                pstmt,
+                query,
+                context,
+            ),
+            NodeTag::T_DropTableSpaceStmt => {
+                or_carry(tablespace::before_drop(statement.cast(), context)?, pstmt, query, context)
+            }
             NodeTag::T_CopyStmt if at_top && is_rows_for_leaf(statement.cast()) => {
                 Ok(Step::Receive(Received::Copy))
             }

@@ -21,6 +21,7 @@ use super::target::sharded_target;
 use super::temporary::is_temporary;
 use super::{OwnWork, alter_table, lock_ddl};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
+use crate::moving::tables_not_while_moving;
 use crate::node_session::is_node_session;
 use crate::peers;
 use crate::replicated;
@@ -129,6 +130,9 @@ unsafe fn carry(
     };
     let mut rest = std::ptr::null_mut();
     if let Some(rel) = table {
+        if tag == "ALTER TABLE" {
+            tables_not_while_moving(&[rel])?;
+        }
         let registry = registry()?;
         here.carried.table = registry.managed_id(rel);
         let is_replicated = registry.replicated_of(rel).is_some();
@@ -136,7 +140,9 @@ unsafe fn carry(
         unsafe {
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
+                    foreign_keys::refuse_reference_from_outside(node)?;
                     replicated::check_alter(node.cast())?;
+                    here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                 }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;

@@ -16,6 +16,7 @@ use super::unique_keys::check_unique_key;
 use super::{create_from_definition, lock_ddl};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
+use crate::moving::not_while_moving;
 use crate::report::Report;
 use crate::{compat, membership, peers, replicated, schema_change, settings};
 
@@ -82,6 +83,10 @@ pub unsafe fn before(
         lock_ddl()?;
         let foreign_keys = foreign_keys::take_from_create(create)?;
         let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
+        if let Some(root) = &root {
+            let message = format!("cannot colocate with table \"{}\"", root.name);
+            not_while_moving(root.group_id, &message)?;
+        }
         let num_parts = num_parts(&distribution, root.as_ref())?;
         (*create).partspec = compat::hash_partition_spec(&c_strings(&distribution.columns));
         let created = CreatedTable {

@@ -7,12 +7,13 @@ use cluster::TableId;
 use cluster::sharding::{LeafName, NodeCommand};
 use pgrx::prelude::*;
 
-use super::fences::relation_of;
+use super::fences::{relation_of, table_of_index};
 use super::meaning::set;
 use super::step::{Finish, Step};
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
+use crate::moving::tables_not_while_moving;
 use crate::report::Report;
 use crate::{compat, peers};
 
@@ -65,6 +66,8 @@ pub unsafe fn before(statement: *mut pg_sys::DropStmt) -> Result<Step, Report> {
     }
     lock_ddl()?;
     let managed = managed(&named)?;
+    let tables: Vec<_> = managed.iter().map(|(rel, _)| table_of_index(*rel)).collect();
+    tables_not_while_moving(&tables)?;
     let names: Vec<_> = managed.iter().map(|(rel, _)| qualified_name(*rel)).collect();
     let behavior = if is_cascade { "CASCADE" } else { "RESTRICT" };
     let statement = format!("DROP {noun} {} {behavior}", names.join(", "));

@@ -1,7 +1,7 @@
 //! What is refused: statements about leaves, and new relations beside them.
 #![allow(unsafe_code)]
 
-use cluster::sharding::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA};
+use cluster::sharding::{LEAF_SCHEMA, LeafName, MOVING_SCHEMA, REMOTE_SCHEMA};
 use pgrx::prelude::*;
 
 use crate::catalog::registry;
@@ -16,14 +16,14 @@ pub fn is_leaf_schema(rel: pg_sys::Oid) -> bool {
     })
 }
 
-/// Whether a namespace is one of the two that hold leaves.
+/// Whether a namespace is one of those that hold leaves.
 pub fn is_leaf_namespace(namespace: pg_sys::Oid) -> bool {
     if namespace == pg_sys::InvalidOid {
         return false;
     }
     // SAFETY: syscache look-ups; the name is palloc'd or null.
     let name = unsafe { text(pg_sys::get_namespace_name(namespace)) };
-    name == LEAF_SCHEMA || name == REMOTE_SCHEMA
+    [LEAF_SCHEMA, REMOTE_SCHEMA, MOVING_SCHEMA].contains(&name.as_str())
 }
 
 /// The refusal of DDL or DML on a leaf.
@@ -116,7 +116,7 @@ pub unsafe fn not_in_leaf_schemas(range: *mut pg_sys::RangeVar) -> Result<(), Re
     // SAFETY: the caller's valid RangeVar.
     unsafe {
         let schema = text((*range).schemaname);
-        if schema != LEAF_SCHEMA && schema != REMOTE_SCHEMA {
+        if ![LEAF_SCHEMA, REMOTE_SCHEMA, MOVING_SCHEMA].contains(&schema.as_str()) {
             return Ok(());
         }
         Err(Report::new(

@@ -38,6 +38,13 @@ impl Flip {
         Ok(Flip { parent, foreign_keys, unique, primary })
     }
 
+    /// Foreign keys only, to attach a table that has the indexes.
+    pub fn over_foreign_keys(parent: pg_sys::Oid) -> Result<Self, Report> {
+        let foreign_keys = foreign_keys_of(parent)?;
+        set_kind(parent, &foreign_keys, "t")?;
+        Ok(Flip { parent, foreign_keys, unique: Vec::new(), primary: Vec::new() })
+    }
+
     /// Makes them what they were.
     pub fn back(self) -> Result<(), Report> {
         set_kind(self.parent, &self.foreign_keys, "f")?;

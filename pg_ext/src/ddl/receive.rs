@@ -10,6 +10,7 @@ use super::{
     foreign_keys,
 };
 use crate::catalog::note_table_id;
+use crate::moving;
 use crate::report::Report;
 use crate::schema_change;
 
@@ -45,6 +46,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
+        NodeCommand::Move(command) => moving::apply(&command),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
     };
     // SAFETY: the one pushed above.

@@ -16,6 +16,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// The same, to be announced under this command tag.
+    DoneAs(pg_sys::CommandTag::Type),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
     Receive(Received),
     /// PostgreSQL runs the statement, then we finish.

@@ -26,7 +26,7 @@ pub unsafe fn before(pstmt: *mut pg_sys::PlannedStmt) -> Result<Step, Report> {
         let named: Vec<_> = elements::<pg_sys::RangeVar>((*statement).relations)
             .filter_map(|range| relation_of(range))
             .collect();
-        if !named.iter().any(|rel| registry.table_of(*rel).is_some()) {
+        if !named.iter().any(|rel| registry.managed_id(*rel).is_some()) {
             return Ok(Step::Pass);
         }
         let more = referencing_tables(&named)?;

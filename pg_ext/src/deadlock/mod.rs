@@ -13,4 +13,5 @@ mod victim;
 
 pub use background::register;
 pub use place::{Place, coordinate, my_pid, my_start};
+pub use round::Observers;
 pub use victim::init;

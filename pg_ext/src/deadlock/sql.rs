@@ -73,6 +73,8 @@ fn on_all_nodes(
     let query = match question {
         "counters" => "SELECT shardman.local_transaction_counters()::pg_catalog.text",
         "transactions" => "SELECT shardman.local_transactions()::pg_catalog.text",
+        "moves" => "SELECT shardman.local_moves()::pg_catalog.text",
+        "leftovers" => "SELECT shardman.local_leftovers()::pg_catalog.text",
         _ => {
             let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
             Report::new(code, format!("unrecognized question \"{question}\"")).raise()

@@ -36,6 +36,8 @@ struct Decision {
     statement: *mut pg_sys::PlannedStmt,
     /// Whether it is the caller's own tree.
     is_original: bool,
+    /// How a statement of which nothing is left is announced.
+    tag: pg_sys::CommandTag::Type,
     /// It is another node's, on leaves.
     received: Option<Received>,
     /// What to do afterwards; null for nothing. Freed with its memory context.
@@ -89,7 +91,7 @@ unsafe extern "C-unwind" fn process_utility(
                 completion,
             );
         } else if !completion.is_null() {
-            (*completion).commandTag = pg_sys::CommandTag::CMDTAG_SET;
+            (*completion).commandTag = decision.tag;
             (*completion).nprocessed = 0;
         }
         if !decision.finish.is_null() {
@@ -104,8 +106,13 @@ unsafe fn before(
     query_string: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
 ) -> Decision {
-    let untouched =
-        Decision { statement: pstmt, is_original: true, received: None, finish: ptr::null_mut() };
+    let untouched = Decision {
+        statement: pstmt,
+        is_original: true,
+        tag: pg_sys::CommandTag::CMDTAG_SET,
+        received: None,
+        finish: ptr::null_mut(),
+    };
     let decide = || {
         // SAFETY: pstmt is a valid utility statement for the duration of the call.
         let step = unsafe { ddl::before_utility(pstmt, query_string, context) }?;
@@ -113,6 +120,7 @@ unsafe fn before(
             Step::Pass => untouched,
             Step::Receive(received) => Decision { received: Some(received), ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
+            Step::DoneAs(tag) => Decision { statement: ptr::null_mut(), tag, ..untouched },
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();
                 let statement = if is_original { pstmt } else { statement };

@@ -5,4 +5,4 @@ mod look;
 mod reading;
 
 pub use look::may_be_any;
-pub use reading::before_reading;
+pub use reading::{before_reading, renew_snapshot};

@@ -115,7 +115,10 @@ impl Drop for LockTimeout {
 
 /// Gives a statement of the client's own a snapshot taken now; false if it is
 /// another's, whose snapshot may be in use elsewhere.
-unsafe fn renew_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
+///
+/// # Safety
+/// `statement` is about to be started.
+pub unsafe fn renew_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
     // SAFETY: the statement is being started by a portal, which has pushed its
     // snapshot on top of the stack and registered it with the statement; both
     // are exchanged.

@@ -7,7 +7,7 @@
 //! - `AddNode` in the log, which gives the id;
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
-//! - under the DDL lock it receives the managed roles and the sharded tables;
+//! - under the DDL lock it receives the managed roles, the sharded and the replicated tables;
 //! - `AdmitNode`, which the log refuses if the schema may have changed since.
 
 use cluster::metadata::{
@@ -50,10 +50,10 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     worker::ask(&Request::AddMember { node: record.clone() })?;
 
     lock_ddl()?;
-    replicated::hold_writers()?;
     let Some((token, schema)) = schema_change::current() else {
         return Err(refused(&Refusal::Ddl(DdlRefusal::TokenRevoked)));
     };
+    replicated::hold_writers()?;
     copy_schema(&record, schema.position)?;
     propose(MetadataCommand::AdmitNode { node: record.id, token })?;
     wait_until_active_everywhere(record.id)?;
@@ -161,7 +161,7 @@ fn admit(address: &Address, system_identifier: SystemIdentifier) -> Result<NodeR
             id
         }
         Outcome::Refused(refusal) => return Err(refused(&refusal)),
-        Outcome::Applied | Outcome::Ddl(_) => return Err(refused(&Refusal::NoCluster)),
+        _ => return Err(refused(&Refusal::NoCluster)),
     };
     let state = NodeState::Joining;
     Ok(NodeRecord { id, name: format!("node{id}"), connstr, system_identifier, state })
@@ -201,6 +201,13 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
         session.apply(&owner_of(table.rel), &NodeCommand::CreateTable(definition))?;
     }
     // Tables may reference tables that come later.
+    for table in registry.replicated_tables() {
+        let foreign_keys = definition_of_replicated(table)?.foreign_keys;
+        if !foreign_keys.is_empty() {
+            let command = NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys };
+            session.apply(&owner_of(table.rel), &command)?;
+        }
+    }
     for table in registry.tables() {
         let foreign_keys = definition_of(table)?.foreign_keys;
         if !foreign_keys.is_empty() {

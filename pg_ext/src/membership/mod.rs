@@ -13,3 +13,5 @@ pub use address::Address;
 pub use dialog::Dialog;
 pub use identity::{folder, my_identity, my_identity_if_any, system_identifier};
 pub use join::current_user;
+pub use role::random_hex;
+pub use sql::not_in_a_block;

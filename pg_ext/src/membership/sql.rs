@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use raft::{Request, Response};
 
 use super::{create, describe, join, my_identity, my_identity_if_any};
+use crate::moving;
 use crate::node_session::is_node_session;
 use crate::report::{OrRaise, Report};
 use crate::worker;
@@ -16,9 +17,14 @@ fn create_cluster(connstr: &str) -> i32 {
 }
 
 #[pg_extern(sql = false)]
-fn add_node(connstr: &str) -> i32 {
+fn add_node(connstr: &str, rebalance: bool) -> i32 {
     not_in_a_block("shardman.add_node()").or_raise();
-    number(join::add_node(connstr).or_raise())
+    let id = number(join::add_node(connstr).or_raise());
+    if rebalance {
+        let job = moving::rebalance_all().or_raise();
+        notice!("job {job} moves partitions to node {id}");
+    }
+    id
 }
 
 #[pg_extern(sql = false)]
@@ -110,9 +116,10 @@ fn number(id: NodeId) -> i32 {
     id.0 as i32
 }
 
-/// Membership does not roll back.
+/// Refuses a function whose effect does not roll back, or that waits for what
+/// the transaction may hold.
 #[allow(unsafe_code)]
-fn not_in_a_block(function: &str) -> Result<(), Report> {
+pub fn not_in_a_block(function: &str) -> Result<(), Report> {
     // SAFETY: reads backend state.
     if unsafe { pg_sys::IsTransactionBlock() } {
         return Err(Report::new(

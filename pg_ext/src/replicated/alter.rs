@@ -5,7 +5,9 @@ use pgrx::prelude::*;
 
 use super::definition::TRIGGER_PREFIX;
 use super::key::Key;
-use crate::catalog::{ReplicatedTable, definition_of_replicated};
+use crate::catalog::{
+    ActingAs, ReplicatedTable, definition_of_replicated, qualified_name, registry,
+};
 use crate::lists::{elements, text};
 use crate::report::Report;
 
@@ -54,7 +56,24 @@ pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<(), 
 /// nodes must be able to get it.
 pub fn check_result(table: ReplicatedTable) -> Result<(), Report> {
     Key::of_table(table.rel)?;
-    definition_of_replicated(table).map(drop)
+    let keys = definition_of_replicated(table)?.foreign_keys;
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let references = Spi::get_one_with_args::<Vec<pg_sys::Oid>>(
+        "SELECT pg_catalog.array_agg(confrelid) FROM pg_catalog.pg_constraint
+         WHERE conrelid OPERATOR(pg_catalog.=) $1 AND contype OPERATOR(pg_catalog.=) 'f'",
+        &[table.rel.into()],
+    )?;
+    let registry = registry()?;
+    let references = references.unwrap_or_default();
+    match references.iter().find(|rel| registry.replicated_of(**rel).is_none()) {
+        None if references.len() == keys.len() => Ok(()),
+        other => {
+            let other = other.map(|rel| qualified_name(*rel)).unwrap_or_default();
+            Err(refused("reference a table that is not replicated from a replicated table")
+                .detail(format!("Table {other} does not have all its rows on every node."))
+                .hint("Create the other table WITH (replicated)."))
+        }
+    }
 }
 
 fn keeps_copies_equal() -> Report {

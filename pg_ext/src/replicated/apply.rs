@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 
 use super::definition::TRIGGER_PREFIX;
 use super::key::Key;
-use crate::catalog::{qualified_name, registry};
+use crate::catalog::{ActingAs, qualified_name, registry};
 use crate::compat;
 use crate::lists::list_of;
 use crate::membership;
@@ -110,8 +110,13 @@ fn apply(table: TableId, changes: &[u8]) -> Result<(), Report> {
     // it begins with `end`, or an error unwinds to the transaction's end.
     unsafe {
         let relation = pg_sys::table_open(table.rel, pg_sys::RowExclusiveLock as i32);
-        let done = if changes.first() == Some(&Change::Truncate.code()) {
-            truncate(relation);
+        let empties = changes.first() == Some(&Change::Truncate.code());
+        let done = if empties && !has_other_referrers(table.rel)? {
+            truncate(relation)
+        } else if empties {
+            let mut target = Target::begin(relation)?;
+            target.delete_all();
+            target.end();
             Ok(())
         } else {
             let mut target = Target::begin(relation)?;
@@ -204,6 +209,28 @@ impl Target {
             }
             pg_sys::ExecResetTupleTable((*self.estate).es_tupleTable, false);
             pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+
+    /// Deletes every row. Rows of sharded tables that refer to them have gone
+    /// before, if they were to go.
+    ///
+    /// SAFETY: as begun.
+    unsafe fn delete_all(&mut self) {
+        // SAFETY: slots of the relation; the snapshot is unregistered below or by
+        // the transaction's end.
+        unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+            let no_keys = std::ptr::null_mut();
+            let scan = pg_sys::table_beginscan(self.relation, snapshot, 0, no_keys);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            while pg_sys::table_scan_getnextslot(scan, forward, self.found) {
+                check_for_interrupts!();
+                let epq = &raw mut self.epq;
+                pg_sys::ExecSimpleRelationDelete(self.result, self.estate, epq, self.found);
+            }
+            pg_sys::table_endscan(scan);
+            pg_sys::UnregisterSnapshot(snapshot);
         }
     }
 
@@ -351,15 +378,54 @@ unsafe fn own_triggers(all: *mut pg_sys::TriggerDesc) -> Result<*mut pg_sys::Tri
 
 /// Empties the table, and replicated tables that refer to it, which the writer
 /// has emptied, too. Others that refer to it are an error.
-unsafe fn truncate(relation: pg_sys::Relation) {
+unsafe fn truncate(relation: pg_sys::Relation) -> Result<(), Report> {
     // SAFETY: the relation is open; its lists live in the current context.
     unsafe {
-        let rel = (*relation).rd_id;
-        pg_sys::LockRelationOid(rel, pg_sys::AccessExclusiveLock as i32);
-        let relations = list_of([relation]);
-        let oids = pg_sys::lappend_oid(std::ptr::null_mut(), rel);
+        let mut opened = Vec::new();
+        let mut oids = std::ptr::null_mut();
+        for rel in with_referrers((*relation).rd_id)? {
+            opened.push(pg_sys::table_open(rel, pg_sys::AccessExclusiveLock as i32));
+            oids = pg_sys::lappend_oid(oids, rel);
+        }
+        let relations = list_of(opened.iter().copied());
         let is_logged = pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32;
         let logged = if is_logged { pg_sys::list_copy(oids) } else { std::ptr::null_mut() };
         compat::truncate_guarded(relations, oids, logged, pg_sys::DropBehavior::DROP_RESTRICT);
+        opened.into_iter().for_each(|relation| {
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        });
     }
+    Ok(())
+}
+
+/// Whether tables refer to it that are not replicated: PostgreSQL would refuse
+/// TRUNCATE, whether they have rows or not.
+fn has_other_referrers(rel: pg_sys::Oid) -> Result<bool, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let found = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (
+             SELECT FROM pg_catalog.pg_constraint AS k
+             WHERE k.confrelid OPERATOR(pg_catalog.=) $1 AND k.contype OPERATOR(pg_catalog.=) 'f'
+               AND NOT EXISTS (SELECT FROM shardman.replicated_table AS t
+                               WHERE t.rel OPERATOR(pg_catalog.=) k.conrelid))",
+        &[rel.into()],
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// A replicated table and those that refer to it, directly or not.
+fn with_referrers(rel: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>, Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let found = Spi::get_one_with_args::<Vec<pg_sys::Oid>>(
+        "WITH RECURSIVE named AS (
+             SELECT $1 AS rel
+             UNION
+             SELECT k.conrelid FROM named
+                  JOIN pg_catalog.pg_constraint AS k ON k.confrelid OPERATOR(pg_catalog.=) named.rel
+                       AND k.contype OPERATOR(pg_catalog.=) 'f'
+                  JOIN shardman.replicated_table AS t ON t.rel OPERATOR(pg_catalog.=) k.conrelid)
+         SELECT pg_catalog.array_agg(rel) FROM named",
+        &[rel.into()],
+    )?;
+    Ok(found.unwrap_or_default())
 }

@@ -7,12 +7,13 @@ use cluster::TableId;
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
+use super::alter::check_result;
 use super::key::Key;
 use crate::catalog::{
     ActingAs, ReplicatedTable, definition_of_replicated, next_table_id, qualified_name,
     register_replicated,
 };
-use crate::ddl::{Finish, OwnWork, Step, lock_ddl};
+use crate::ddl::{Finish, OwnWork, Step, lock_ddl, refuse_reference_from_outside};
 use crate::lists::{elements, list_of, text};
 use crate::membership;
 use crate::peers;
@@ -38,6 +39,7 @@ pub unsafe fn before_create(
     // SAFETY: the caller's.
     unsafe {
         check_shape(statement)?;
+        refuse_reference_from_outside(statement.cast())?;
         membership::my_identity()?;
         let mut existing = pg_sys::InvalidOid;
         let namespace = pg_sys::RangeVarGetAndCheckCreationNamespace(
@@ -77,9 +79,20 @@ impl CreatedReplicated {
         };
         let table = ReplicatedTable { table_id: next_table_id()?, rel };
         register(table.table_id, rel)?;
-        let definition = definition_of_replicated(table)?;
-        peers::tell_all(&NodeCommand::CreateTable(definition))
+        make_elsewhere(table)
     }
+}
+
+/// Makes a table that is registered here on all other nodes, without rows.
+pub fn make_elsewhere(table: ReplicatedTable) -> Result<(), Report> {
+    check_result(table)?;
+    let definition = definition_of_replicated(table)?;
+    let foreign_keys = definition.foreign_keys.clone();
+    peers::tell_all(&NodeCommand::CreateTable(definition))?;
+    if foreign_keys.is_empty() {
+        return Ok(());
+    }
+    peers::tell_all(&NodeCommand::AddForeignKeys { table: table.table_id, foreign_keys })
 }
 
 /// Enters a table of this node, with its triggers.

@@ -10,9 +10,10 @@ use std::ffi::c_void;
 
 use cluster::replication::WriterLock;
 use cluster::{NodeId, TableId};
-use fdw::session::{Call, Everywhere};
+use fdw::session::{Call, Calling, Everywhere};
 use pgrx::prelude::*;
 
+use super::ship::needs_all_nodes;
 use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
@@ -89,7 +90,8 @@ pub fn take(wanted: &[WriterLock]) -> Result<(), Report> {
         } else {
             let call = Call::new("SELECT shardman.lock_writers($1)");
             let call = call.text(&WriterLock::print(&missing));
-            Everywhere::open(&[home])?.call(call, false)?.collect()?;
+            let home = Everywhere::open(&[home]).map_err(needs_all_nodes)?;
+            home.call(call, false).and_then(Calling::collect).map_err(needs_all_nodes)?;
         }
         // SAFETY: in a transaction. Who joined while we waited is a member now.
         unsafe { pg_sys::AcceptInvalidationMessages() };

@@ -8,6 +8,7 @@
 
 mod alter;
 mod apply;
+mod compare;
 mod copying;
 mod definition;
 mod key;
@@ -16,6 +17,7 @@ mod pinned;
 mod ship;
 mod starting;
 mod triggers;
+mod turning;
 
 pub use alter::{check_alter, check_result};
 pub use copying::{copy_rows, hold_writers};

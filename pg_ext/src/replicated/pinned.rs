@@ -65,6 +65,12 @@ impl Unique {
         // SAFETY: the caller's; indexes are opened, read and closed.
         unsafe {
             let key = Key::of(relation).ok()?;
+            // Rows that refer to the one that is written are rows of the table.
+            let rel = (*relation).rd_id;
+            let keys = pg_sys::RelationGetFKeyList(relation);
+            if elements::<pg_sys::ForeignKeyCacheInfo>(keys).any(|key| (*key).confrelid == rel) {
+                return None;
+            }
             let natts = (*(*relation).rd_att).natts as usize;
             let attributes = (*(*relation).rd_att).attrs.as_slice(natts);
             let of = |number: &i16| attributes.get(usize::try_from(*number - 1).ok()?);

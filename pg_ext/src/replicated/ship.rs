@@ -263,6 +263,23 @@ impl Rows {
     }
 }
 
+/// The report of a failure to write on another node: if it could not be reached,
+/// with what that means for a replicated table.
+pub fn needs_all_nodes(error: fdw::Error) -> Report {
+    let is_away =
+        matches!(error, fdw::Error::CouldNotConnect { .. } | fdw::Error::ConnectionLost { .. });
+    let report = Report::from(error);
+    if !is_away {
+        return report;
+    }
+    let bare = Report::new(report.code, report.message)
+        .hint("A replicated table is written on all nodes of the cluster at once; reading it needs this node alone.");
+    match report.detail {
+        Some(detail) => bare.detail(detail),
+        None => bare,
+    }
+}
+
 /// Batches on their way to the other nodes, one at a time: while it is made
 /// there the next is put together here.
 pub struct Outgoing {
@@ -287,7 +304,12 @@ impl Outgoing {
         }
         let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
         let nodes = others.map(|member| member.id).collect();
-        Ok(Outgoing { table, nodes, sessions: None, under_way: None })
+        Ok(Self::to(table, nodes))
+    }
+
+    /// To some nodes.
+    pub fn to(table: TableId, nodes: Vec<NodeId>) -> Self {
+        Outgoing { table, nodes, sessions: None, under_way: None }
     }
 
     /// Sends what has been put together, if anything has, and leaves it empty.
@@ -297,13 +319,13 @@ impl Outgoing {
             return Ok(());
         }
         if self.sessions.is_none() {
-            self.sessions = Some(Everywhere::open(&self.nodes)?);
+            self.sessions = Some(Everywhere::open(&self.nodes).map_err(needs_all_nodes)?);
         }
         self.collect()?;
         let call = Call::new("SELECT shardman.apply_changes($1, $2)");
         let call = call.text(&self.table.to_string()).binary(bytes);
         if let Some(sessions) = &self.sessions {
-            self.under_way = Some(sessions.call(call, true)?);
+            self.under_way = Some(sessions.call(call, true).map_err(needs_all_nodes)?);
         }
         bytes.clear();
         Ok(())
@@ -311,7 +333,7 @@ impl Outgoing {
 
     fn collect(&mut self) -> Result<(), Report> {
         match self.under_way.take() {
-            Some(calling) => Ok(calling.collect()?),
+            Some(calling) => calling.collect().map_err(needs_all_nodes),
             None => Ok(()),
         }
     }

@@ -63,7 +63,11 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
             if let Some(table) = registry()?.replicated_of(rel)
                 && let Some(lock) = pinned::lock_of(statement, table.table_id, rel)
             {
-                take(&[lock])?;
+                let relation = pg_sys::table_open(rel, pg_sys::NoLock as i32);
+                let mut locks = referenced(relation)?;
+                pg_sys::table_close(relation, pg_sys::NoLock as i32);
+                locks.push(lock);
+                take(&locks)?;
                 READY.set(Some(Ready { transaction: compat::local_transaction_id(), rel }));
             }
         }
@@ -79,15 +83,47 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
     }
 }
 
-/// In the trigger of a statement that is about to write `rel`.
-pub fn before_writing(rel: pg_sys::Oid) -> Result<(), Report> {
+/// The locks on replicated tables that a table refers to. They are for all that
+/// write it: each foreign key is checked on the writer's node alone, so rows that
+/// are referred to must not go meanwhile on another. Before locks to write, in
+/// the order of table ids.
+///
+/// # Safety
+/// `relation` is open and locked.
+unsafe fn referenced(relation: pg_sys::Relation) -> Result<Vec<WriterLock>, Report> {
+    let registry = registry()?;
+    // SAFETY: the caller's; a list of the relation cache, read at once.
+    let mut locks: Vec<_> = unsafe {
+        elements::<pg_sys::ForeignKeyCacheInfo>(pg_sys::RelationGetFKeyList(relation))
+            .filter(|key| (**key).confrelid != (*relation).rd_id)
+            .filter_map(|key| registry.replicated_of((*key).confrelid))
+            .map(|table| WriterLock::Referrer(table.table_id))
+            .collect()
+    };
+    locks.sort_by_key(|lock| lock.table());
+    locks.dedup();
+    Ok(locks)
+}
+
+/// In the trigger of a statement that is about to write `relation`.
+///
+/// # Safety
+/// `relation` is open and locked.
+pub unsafe fn before_writing(relation: pg_sys::Relation) -> Result<(), Report> {
+    // SAFETY: the caller's.
+    let rel = unsafe { (*relation).rd_id };
     let ready = READY.take();
     let transaction = compat::local_transaction_id();
     if ready.is_some_and(|ready| ready.rel == rel && ready.transaction == transaction) {
         return Ok(());
     }
     match registry()?.replicated_of(rel) {
-        Some(table) => take(&[WriterLock::Table(table.table_id)]),
+        Some(table) => {
+            // SAFETY: the caller's.
+            let mut locks = unsafe { referenced(relation) }?;
+            locks.push(WriterLock::Table(table.table_id));
+            take(&locks)
+        }
         None => Ok(()),
     }
 }

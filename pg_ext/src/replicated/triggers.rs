@@ -77,7 +77,9 @@ fn not_on_a_participant() -> Result<(), Report> {
 
 unsafe fn before(data: *mut pg_sys::TriggerData) -> Result<(), Report> {
     // SAFETY: PostgreSQL's own, valid during the call.
-    let rel = unsafe { (*(*data).tg_relation).rd_id };
-    ship::begin_statement(rel);
-    starting::before_writing(rel)
+    unsafe {
+        let relation = (*data).tg_relation;
+        ship::begin_statement((*relation).rd_id);
+        starting::before_writing(relation)
+    }
 }

@@ -172,3 +172,19 @@ impl From<RaftError> for Report {
         Report::new(code, message).hint(hint)
     }
 }
+
+/// What the log has decided, as this node has applied it: as soon as something
+/// behind `beyond` is applied, or after `timeout`. Answers to cancel.
+pub fn ask_log(
+    beyond: cluster::LogIndex,
+    timeout: Duration,
+) -> Result<(cluster::LogIndex, cluster::metadata::Metadata), Report> {
+    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    match ask(&Request::AwaitMetadata { beyond, timeout_ms })? {
+        Response::Metadata { index, metadata } => Ok((index, metadata)),
+        _ => Err(Report::new(
+            PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+            "the metadata worker gave an unexpected answer",
+        )),
+    }
+}

@@ -9,6 +9,6 @@ mod listed;
 pub mod process;
 mod wake_up;
 
-pub use ask::{ask, tell, try_ask};
+pub use ask::{ask, ask_log, tell, try_ask};
 pub use background::register;
 pub use listed::{wait_until, wait_until_active, wait_until_listed};

@@ -66,6 +66,14 @@ pub enum Request {
     /// What this node has applied, which may be behind the cluster. Answers
     /// [`Response::Metadata`].
     Metadata,
+    /// The same as soon as this node has applied something behind `beyond`, or
+    /// the time is over. Answers [`Response::Metadata`].
+    AwaitMetadata {
+        /// What the caller has seen.
+        beyond: LogIndex,
+        /// In milliseconds.
+        timeout_ms: u64,
+    },
     /// Waits until this node has applied everything that was committed anywhere
     /// when the request came. Answers [`Response::Confirmed`].
     Confirm,

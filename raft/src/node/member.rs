@@ -113,6 +113,16 @@ impl Member {
                 let fates = tokens.into_iter().map(|token| metadata.ddl().fate(token));
                 Ok(Response::Fates(fates.collect()))
             }
+            Request::AwaitMetadata { beyond, timeout_ms } => {
+                let mut applied = self.applied.clone();
+                let news = applied.wait_for(|applied| applied.index > beyond);
+                // Without news the answer is what there is; the end of Raft is
+                // seen by the next request.
+                let limit = Duration::from_millis(timeout_ms);
+                drop(timeout(limit, news).await);
+                let Applied { index, metadata } = self.applied.borrow().clone();
+                Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
+            }
             Request::Found { .. }
             | Request::Adopt { .. }
             | Request::Forget { .. }

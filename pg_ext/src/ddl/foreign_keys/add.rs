@@ -50,10 +50,16 @@ pub fn add_defined(table: TableId, foreign_keys: &[ForeignKeyDefinition]) -> Res
     let present = foreign_keys_of(rel)?;
     for key in foreign_keys.iter().filter(|key| !present.contains(&key.name)) {
         let (parent, name) = (qualified_name(rel), quote_identifier(&key.name));
-        add_to_parent(rel, rel_of(key.references)?, || {
+        let run = || {
             let definition = &key.definition;
             Ok(Spi::run(&format!("ALTER TABLE {parent} ADD CONSTRAINT {name} {definition}"))?)
-        })?;
+        };
+        if registry()?.replicated_of(rel).is_some() {
+            let _own_work = OwnWork::begin();
+            run()?;
+        } else {
+            add_to_parent(rel, rel_of(key.references)?, run)?;
+        }
         if let Some(comment) = &key.comment {
             let _own_work = OwnWork::begin();
             let comment = pgrx::spi::quote_literal(comment);
@@ -175,10 +181,10 @@ fn drop_triggers(
 }
 
 fn rel_of(table: TableId) -> Result<pg_sys::Oid, Report> {
-    registry()?.table(table).map(|table| table.rel).ok_or_else(|| {
+    registry()?.managed_rel(table).ok_or_else(|| {
         Report::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            format!("sharded table {table} does not exist on this node"),
+            format!("table {table} of the cluster does not exist on this node"),
         )
     })
 }

@@ -10,9 +10,8 @@ use crate::ddl::fences::relation_of;
 use crate::lists::{elements, text};
 use crate::report::Report;
 
-/// Refuses a reference to a table that is not of the same colocation group.
-/// (Planned: a replicated table has every row on every node; the leaves'
-/// constraints could point to it.)
+/// Refuses a reference to a table that is neither replicated nor of the same
+/// colocation group.
 ///
 /// # Safety
 /// `constraint` is a valid foreign-key Constraint.
@@ -28,12 +27,16 @@ pub unsafe fn check_reference(
     let refused =
         |message: String| Report::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     let Some(own) = registry.table_of(rel) else { return Ok(()) };
+    // It has every row on every node.
+    if registry.replicated_of(referenced).is_some() {
+        return Ok(());
+    }
     let Some(other) = registry.table_of(referenced) else {
         return Err(refused(format!(
             "cannot reference table \"{name}\" from sharded table \"{own_name}\""
         ))
         .detail(format!("Table \"{name}\" is not sharded: its rows are on this node only, those of \"{own_name}\" on every node."))
-        .hint(format!("Create \"{name}\" WITH (distributed_by = …) and \"{own_name}\" WITH (distributed_by = …, colocate_with = '{name}').")));
+        .hint(format!("Create \"{name}\" WITH (replicated), or WITH (distributed_by = …) and \"{own_name}\" WITH (distributed_by = …, colocate_with = '{name}').")));
     };
     if own.group_id != other.group_id {
         return Err(refused(format!(

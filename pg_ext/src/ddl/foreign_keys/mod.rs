@@ -22,4 +22,5 @@ pub use add::{add, add_defined, add_defined_everywhere, drop_named};
 pub use around_type::drop_around_type_change;
 pub use checks::{referencing_tables, refuse_moves, refuse_reference_from_outside};
 pub use follow::follow;
+pub use leaves::enforce_from_now_on;
 pub use taken::{LeftOut, Taken, are_left_out, take_from_alter, take_from_create};
