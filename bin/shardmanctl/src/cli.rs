@@ -27,7 +27,7 @@ pub enum Command {
     /// The cluster as one node sees it: nodes, leader, partitions per node
     Status(Target),
     /// The nodes and whether they answer
-    Nodes(Target),
+    Nodes(NodesArguments),
     /// The sharded tables and where their partitions are
     Tables(Target),
 }
@@ -45,6 +45,36 @@ pub struct Target {
     /// Seconds to wait for an answer of each node
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     pub connect_timeout: Duration,
+}
+
+/// `nodes`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct NodesArguments {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: Option<NodesCommand>,
+}
+
+/// What to do about nodes.
+#[derive(Subcommand)]
+pub enum NodesCommand {
+    /// Take a node out of the cluster and wait until it is gone
+    Rm(RmArguments),
+}
+
+/// `nodes rm`.
+#[derive(Args)]
+pub struct RmArguments {
+    #[command(flatten)]
+    pub target: Target,
+    /// The node's id, as `nodes` shows it
+    #[arg(long, value_name = "ID")]
+    pub id: i32,
+    /// Even if it holds partitions, which are lost
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// A cluster on this machine. Each node listens on 127.0.0.1 only, with

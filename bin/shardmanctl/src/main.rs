@@ -32,7 +32,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Dev(command) => dev::run(command, output),
         Command::Status(target) => inspect::status(&target, output),
-        Command::Nodes(target) => inspect::nodes(&target, output),
+        Command::Nodes(arguments) => match arguments.command {
+            Some(cli::NodesCommand::Rm(removal)) => inspect::remove_node(&removal, output),
+            None => inspect::nodes(&arguments.target, output),
+        },
         Command::Tables(target) => inspect::tables(&target, output),
     }
 }

@@ -22,7 +22,7 @@ pub use applied::{note_position, wait_for};
 pub use decision::{init, may_roll_back_prepared, prepared_under};
 pub use line::{lock_ddl, stand_in_line_here};
 pub use other_work::{note as note_other_work, note_query, note_utility};
-pub use queue::register;
+pub use queue::{in_transaction, register};
 pub use receive::{begin, pin_time};
 pub use standing::{Standing, check_query, is_serving, renew_lease};
 pub use tell::{missing_members, tell_all};

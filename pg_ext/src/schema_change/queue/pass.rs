@@ -13,6 +13,7 @@ use super::super::token::unexpected;
 use super::super::{applied, queue::entry, queue::prepared};
 use crate::catalog::{Member, is_installed, registry};
 use crate::membership::{Dialog, my_identity_if_any};
+use crate::replicated;
 use crate::report::Report;
 use crate::worker;
 
@@ -66,7 +67,9 @@ impl Queue {
         self.serve(state, position)?;
         self.report(me, position, &view)?;
         if state == NodeState::Down && position >= view.tail.position {
-            propose(MetadataCommand::ReturnNode { node: me, position })?;
+            replicated::catch_up(&own, || {
+                propose(MetadataCommand::ReturnNode { node: me, position })
+            })?;
         }
         Ok(true)
     }
