@@ -157,6 +157,8 @@ fn distribute(
     check_session()?;
     let facts = Facts::of(rel)?;
     lock_ddl()?;
+    // The rows, and what the table was here.
+    crate::schema_change::note_other_work();
     // SAFETY: a guarded call; the table exists or the look-ups below fail.
     unsafe { pg_sys::LockRelationOid(rel, pg_sys::ShareRowExclusiveLock as i32) };
     facts.check(rel)?;

@@ -86,6 +86,7 @@ pub fn is_ours() -> bool {
     OwnWork::is_going_on() || ActingAs::is_anyone() || unsafe { pg_sys::creating_extension }
 }
 
-fn note() {
+/// The running transaction does what the log could not run again.
+pub fn note() {
     DONE_IN.set(compat::local_transaction_id());
 }

@@ -1,5 +1,6 @@
 //! Whether this node may serve managed tables: it has applied everything that
-//! was decided before it was started, or while it was down.
+//! was decided before it was started, or while it was down, and it has not been
+//! cut off since.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use crate::catalog::registry;
 use crate::ddl::is_leaf_schema;
 use crate::lists::elements;
 use crate::report::Report;
+use crate::settings;
 use crate::shared_memory::standing;
 
 /// How long a statement waits for a node that has just been started.
@@ -26,6 +28,8 @@ pub struct Standing {
     /// The last number that was given to a request for the right to change the
     /// schema.
     requests: AtomicU64,
+    /// When the lease ends, in milliseconds of [`now`]; 0 if none was given.
+    lease_until: AtomicU64,
 }
 
 /// What a node may do with managed tables.
@@ -53,9 +57,45 @@ pub fn serving() -> Serving {
     }
 }
 
-/// Whether it may do everything: one look at shared memory.
+/// Whether it may do everything: a look at shared memory, and at the clock if
+/// leases are in use.
 pub fn is_serving() -> bool {
-    serving() == Serving::Yes
+    serving() == Serving::Yes && has_lease()
+}
+
+/// Whether a majority has confirmed lately that this node is one of them.
+fn has_lease() -> bool {
+    if settings::lease_timeout().is_zero() {
+        return true;
+    }
+    standing().is_none_or(|standing| now() < standing.lease_until.load(Ordering::Acquire))
+}
+
+/// Whether it has just been started and not heard of a majority yet.
+fn is_new() -> bool {
+    let has_never_had_a_lease =
+        || standing().is_some_and(|standing| standing.lease_until.load(Ordering::Acquire) == 0);
+    match serving() {
+        Serving::Unconfirmed => true,
+        Serving::Behind => false,
+        Serving::Yes => !settings::lease_timeout().is_zero() && has_never_had_a_lease(),
+    }
+}
+
+/// For the metadata worker's other thread: the lease has been renewed.
+pub fn renew_lease(until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    if let Some(standing) = standing() {
+        standing.lease_until.store(now() + left.as_millis() as u64, Ordering::Release);
+    }
+}
+
+/// Milliseconds of a clock that all processes of this server read alike.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a plain libc call on a local variable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
 /// For the queue: what this node may do from now on.
@@ -72,7 +112,7 @@ pub fn set(serving: Serving) {
 /// # Safety
 /// `statement` is about to be started.
 pub unsafe fn check_query(statement: *mut pg_sys::QueryDesc) -> Result<(), Report> {
-    if serving() == Serving::Yes || is_ours() || !crate::in_cluster_database() {
+    if is_serving() || is_ours() || !crate::in_cluster_database() {
         return Ok(());
     }
     let registry = registry()?;
@@ -91,7 +131,7 @@ pub unsafe fn check_query(statement: *mut pg_sys::QueryDesc) -> Result<(), Repor
 
 fn wait_until_served() -> Result<(), Report> {
     let deadline = Instant::now() + PATIENCE;
-    while serving() == Serving::Unconfirmed && Instant::now() < deadline {
+    while is_new() && Instant::now() < deadline {
         // SAFETY: this process's latch.
         unsafe {
             let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
@@ -101,7 +141,10 @@ fn wait_until_served() -> Result<(), Report> {
         pgrx::check_for_interrupts!();
     }
     let why = match serving() {
-        Serving::Yes => return Ok(()),
+        Serving::Yes if has_lease() => return Ok(()),
+        Serving::Yes => {
+            "No majority of the nodes has confirmed lately that this node is one of them."
+        }
         Serving::Unconfirmed => {
             "It was started, and no majority of the nodes has confirmed that its schema is current."
         }
