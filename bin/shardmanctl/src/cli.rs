@@ -26,10 +26,60 @@ pub enum Command {
     Dev(DevCommand),
     /// The cluster as one node sees it: nodes, leader, partitions per node
     Status(Target),
-    /// The nodes and whether they answer
-    Nodes(Target),
+    /// The nodes and whether they answer; or take the partitions off one
+    Nodes(NodesArguments),
+    /// Move partitions until all nodes hold alike
+    Rebalance(RebalanceArguments),
     /// The sharded tables and where their partitions are
     Tables(Target),
+}
+
+/// `nodes`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct NodesArguments {
+    #[command(subcommand)]
+    pub command: Option<NodesCommand>,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `nodes COMMAND`.
+#[derive(Subcommand)]
+pub enum NodesCommand {
+    /// Move all partitions of a node to the others
+    Drain(DrainArguments),
+}
+
+/// `nodes drain`.
+#[derive(Args)]
+pub struct DrainArguments {
+    /// The id of the node
+    pub node: i32,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rebalance`.
+#[derive(Args)]
+pub struct RebalanceArguments {
+    /// Only this table and those colocated with it
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Nodes are to hold as many bytes, not as many partitions
+    #[arg(long)]
+    pub by_size: bool,
+    /// Only show what would move, and why
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// The node to ask.
