@@ -15,6 +15,17 @@ CREATE FUNCTION shardman.resume_cmd(id bigint) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_cmd_wrapper';
 COMMENT ON FUNCTION shardman.resume_cmd(bigint) IS 'has a job that failed, was canceled or left something out tried again; for its owner and superusers';
 
+CREATE FUNCTION shardman.rm_node(id integer, force boolean DEFAULT false) RETURNS bigint
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rm_node_wrapper';
+COMMENT ON FUNCTION shardman.rm_node(integer, boolean) IS 'takes a node out of the cluster, as a job whose id it returns; one that holds partitions only by force, and then they are lost';
+
+CREATE FUNCTION shardman.leave_cluster() RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'leave_cluster_wrapper';
+COMMENT ON FUNCTION shardman.leave_cluster() IS 'on a server that was removed from its cluster: forgets the cluster; DROP EXTENSION and CREATE EXTENSION make it ready to join again';
+
+REVOKE ALL ON FUNCTION shardman.rm_node(integer, boolean), shardman.leave_cluster() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION shardman.leave_cluster() TO shardman_node;
+
 CREATE VIEW shardman.cmd_log AS
     SELECT j.id, j.cmd_type, j.cmd_opts, j.status, j.message, j.owner, j.driver, j.attempt, j.state, j.progress,
            pg_catalog.to_timestamp(j.submitted_at / 1e6) AS submitted,

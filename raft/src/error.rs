@@ -94,6 +94,12 @@ pub enum RaftError {
         /// That node.
         node: NodeId,
     },
+    /// The node was taken out of the cluster; its messages count no more.
+    #[error("node {node} was removed from the cluster")]
+    Removed {
+        /// Which.
+        node: NodeId,
+    },
     /// The peer could not be connected to. Nothing was sent.
     #[error("could not reach node {node}: {reason}")]
     Unreachable {

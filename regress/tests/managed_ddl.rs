@@ -242,7 +242,6 @@ fn what_cannot_be_done_on_every_node_is_refused_and_says_why() -> anyhow::Result
     for (sql, code) in [
         ("ALTER TABLE t ADD PRIMARY KEY (note)", "0A000"),
         ("ALTER TABLE t ADD COLUMN u integer UNIQUE", "0A000"),
-        ("ALTER TABLE t ADD COLUMN s serial", "0A000"),
         ("ALTER TABLE t ADD COLUMN r integer REFERENCES plain (id)", "0A000"),
         ("ALTER TABLE t ATTACH PARTITION plain FOR VALUES WITH (MODULUS 6, REMAINDER 1)", "0A000"),
         ("ALTER TABLE t DETACH PARTITION plain", "0A000"),

@@ -34,28 +34,12 @@ pub enum Command {
     Tables(Target),
 }
 
-/// `nodes`.
-#[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct NodesArguments {
-    #[command(subcommand)]
-    pub command: Option<NodesCommand>,
-    #[command(flatten)]
-    pub target: Target,
-}
-
-/// `nodes COMMAND`.
-#[derive(Subcommand)]
-pub enum NodesCommand {
-    /// Move all partitions of a node to the others
-    Drain(DrainArguments),
-}
-
 /// `nodes drain`.
 #[derive(Args)]
 pub struct DrainArguments {
-    /// The id of the node
-    pub node: i32,
+    /// The node's id, as `nodes` shows it
+    #[arg(long, value_name = "ID")]
+    pub id: i32,
     /// Wait until it is done and show how far the moves are
     #[arg(long)]
     pub watch: bool,
@@ -95,6 +79,38 @@ pub struct Target {
     /// Seconds to wait for an answer of each node
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     pub connect_timeout: Duration,
+}
+
+/// `nodes`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct NodesArguments {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: Option<NodesCommand>,
+}
+
+/// What to do about nodes.
+#[derive(Subcommand)]
+pub enum NodesCommand {
+    /// Move all partitions of a node to the others
+    Drain(DrainArguments),
+    /// Take a node out of the cluster and wait until it is gone
+    Rm(RmArguments),
+}
+
+/// `nodes rm`.
+#[derive(Args)]
+pub struct RmArguments {
+    #[command(flatten)]
+    pub target: Target,
+    /// The node's id, as `nodes` shows it
+    #[arg(long, value_name = "ID")]
+    pub id: i32,
+    /// Even if it holds partitions, which are lost
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// A cluster on this machine. Each node listens on 127.0.0.1 only, with

@@ -34,7 +34,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Dev(command) => dev::run(command, output),
         Command::Status(target) => inspect::status(&target, output),
-        Command::Nodes(arguments) => rebalance::nodes(&arguments, output),
+        Command::Nodes(arguments) => match arguments.command {
+            Some(cli::NodesCommand::Rm(removal)) => inspect::remove_node(&removal, output),
+            Some(cli::NodesCommand::Drain(drain)) => rebalance::drain(&drain, output),
+            None => inspect::nodes(&arguments.target, output),
+        },
         Command::Rebalance(arguments) => rebalance::rebalance(&arguments, output),
         Command::Tables(target) => inspect::tables(&target, output),
     }

@@ -7,10 +7,10 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::{DrainArguments, RebalanceArguments};
+use crate::connect;
 use crate::exit::Refused;
 use crate::inspect::{Member, open};
 use crate::output::{Output, table};
-use crate::{cli, connect};
 
 /// Between two looks at the moves.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub fn rebalance(arguments: &RebalanceArguments, output: Output) -> anyhow::Resu
 pub fn drain(arguments: &DrainArguments, output: Output) -> anyhow::Result<()> {
     connect::runtime()?.block_on(async {
         let member = open(&arguments.target).await?;
-        let statement = format!("SELECT shardman.drain_node({})", arguments.node);
+        let statement = format!("SELECT shardman.drain_node({})", arguments.id);
         let job = member.one(&statement).await?.try_get(0)?;
         begun(&member, job, arguments.watch, output).await
     })
@@ -153,14 +153,6 @@ fn bar(copied: i64, total: i64) -> String {
 
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// `nodes` with or without a command.
-pub fn nodes(arguments: &cli::NodesArguments, output: Output) -> anyhow::Result<()> {
-    match &arguments.command {
-        Some(cli::NodesCommand::Drain(drain_arguments)) => drain(drain_arguments, output),
-        None => crate::inspect::nodes(&arguments.target, output),
-    }
 }
 
 #[cfg(test)]

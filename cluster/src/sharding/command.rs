@@ -2,16 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ForeignKeyDefinition, TableDefinition};
-use crate::TableId;
+use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
 use crate::rebalance::MoveCommand;
+use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
+#[expect(clippy::large_enum_variant, reason = "one value per statement, moved a few times")]
 pub enum NodeCommand {
     /// Stand in line for the right to change the schema, until the transaction
     /// ends. Returns without it after a while: the line keeps order, no more.
@@ -61,6 +62,31 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Make a managed sequence and register it.
+    CreateSequence(SequenceDefinition),
+    /// A table's columns have these sequences: name and register them so.
+    AlignSequences {
+        /// The table.
+        table: TableId,
+        /// All of them.
+        sequences: Vec<SequenceDefinition>,
+    },
+    /// Have nobody draw from a sequence until the transaction ends.
+    LockSequence {
+        /// Its present life.
+        sequence: SequenceId,
+    },
+    /// A sequence begins anew.
+    BeginSequenceAnew {
+        /// Its life until now.
+        sequence: SequenceId,
+        /// From now on.
+        new: SequenceId,
+        /// Its first value.
+        first: i64,
+        /// Values that a node takes at a time.
+        block_size: u32,
+    },
     /// Add foreign keys to a sharded table that has its leaves.
     AddForeignKeys {
         /// The referencing table.
@@ -105,7 +131,9 @@ impl NodeCommand {
             | NodeCommand::PinTime { .. }
             | NodeCommand::NoteDdlPosition { .. }
             | NodeCommand::NoteTableId { .. }
+            | NodeCommand::LockSequence { .. }
             | NodeCommand::Move(_)
+            | NodeCommand::SetConstraints { .. }
             | NodeCommand::Run { .. } => false,
             NodeCommand::Carry(carried) => carried.is_schema_change,
             _ => true,

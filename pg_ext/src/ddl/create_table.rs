@@ -13,12 +13,12 @@ use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
 use super::unique_keys::check_unique_key;
-use super::{create_from_definition, lock_ddl};
+use super::{create_from_definition, lock_ddl, sequences};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::moving::not_while_moving;
 use crate::report::Report;
-use crate::{compat, membership, peers, replicated, settings};
+use crate::{compat, membership, peers, replicated, schema_change, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -119,6 +119,7 @@ impl CreatedTable {
         if let Some(root) = &self.root {
             root.check_key(&key)?;
         }
+        sequences::register_owned(rel)?;
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
         peers::tell_all(&NodeCommand::CreateTable(definition))?;
@@ -134,7 +135,9 @@ impl CreatedTable {
                 (root.group_id, placement.to_vec())
             }
             None => {
-                let active = registry.members().iter().filter(|member| member.is_active);
+                let missing = schema_change::missing_members()?;
+                let active = registry.members().iter();
+                let active = active.filter(|it| it.is_active && !missing.contains(&it.id));
                 let active: Vec<_> = active.map(|member| member.id).collect();
                 (table_id, place(table_id, self.num_parts, &active))
             }

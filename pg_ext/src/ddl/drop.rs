@@ -10,9 +10,10 @@ use pgrx::prelude::*;
 use super::fences::{relation_of, table_of_index};
 use super::meaning::set;
 use super::step::{Finish, Step};
-use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
+use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl, sequences};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
+use crate::membership::my_identity_if_any;
 use crate::moving::tables_not_while_moving;
 use crate::report::Report;
 use crate::{compat, peers};
@@ -97,6 +98,7 @@ impl DroppedObjects {
     pub fn finish(&self) -> Result<(), Report> {
         PERMIT.set(None);
         self.tables.iter().try_for_each(|table| unregister_table(*table))?;
+        sequences::forget_dropped()?;
         let (tables, statement) = (self.tables.clone(), self.statement.clone());
         peers::tell_all(&NodeCommand::Drop { tables, statement })
     }
@@ -112,7 +114,8 @@ pub fn apply(tables: &[TableId], statement: &str) -> Result<(), Report> {
     Spi::run(statement)?;
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
-    tables.iter().try_for_each(|table| unregister_table(*table))
+    tables.iter().try_for_each(|table| unregister_table(*table))?;
+    sequences::forget_dropped()
 }
 
 fn permit(rels: Vec<pg_sys::Oid>) {
@@ -149,7 +152,8 @@ pub fn before_drop(rel: pg_sys::Oid) -> Result<(), Report> {
         None
     };
     match table {
-        Some(table) if !is_permitted(table) => Err(Report::new(
+        // A server that has left its cluster is nobody's concern.
+        Some(table) if !is_permitted(table) && my_identity_if_any()?.is_some() => Err(Report::new(
             PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             format!("cannot drop table {} together with another object", qualified_name(table)),
         )

@@ -7,8 +7,11 @@ use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
 use super::drop::DroppedObjects;
+use super::maintenance::{self, MaintainedHere};
+use super::sequences::SequenceChange;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
+use crate::sequence::IdentityDefaults;
 
 /// How the hook goes on.
 pub enum Step {
@@ -16,6 +19,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// A VACUUM with nothing to run here but what comes afterwards.
+    Only(Finish),
     /// The same, to be announced under this command tag.
     DoneAs(pg_sys::CommandTag::Type),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
@@ -52,6 +57,14 @@ pub enum Finish {
     Deferral(Deferral),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Registration, other nodes.
+    Sequence(SequenceChange),
+    /// A COPY has drawn its identity values.
+    Copy(IdentityDefaults),
+    /// Other nodes, outside of the transaction.
+    Maintain(MaintainedHere),
+    /// The end of what another node asked for.
+    EndMaintenance,
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -71,6 +84,16 @@ impl Finish {
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Sequence(change) => change.finish(),
+            Finish::Copy(defaults) => {
+                defaults.take_back();
+                Ok(())
+            }
+            Finish::Maintain(maintained) => maintained.finish(),
+            Finish::EndMaintenance => {
+                maintenance::end_received();
+                Ok(())
+            }
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
             }

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::round::Observers;
 use super::{place, victim};
+use crate::catalog::registry;
 use crate::compat;
 use crate::report::{OrRaise, Report};
 use crate::shared_memory::places;
@@ -15,7 +16,22 @@ use crate::shared_memory::places;
 /// say so.
 #[pg_extern(sql = false)]
 fn serve(node_id: i32, pid: i32, started: i64) {
+    check_is_member(NodeId(node_id.unsigned_abs())).or_raise();
     place::serve(Coordinator { node: NodeId(node_id.unsigned_abs()), pid, started });
+}
+
+/// A server that was removed from the cluster may still have its credential.
+fn check_is_member(node: NodeId) -> Result<(), Report> {
+    let registry = registry()?;
+    // Before the first list of members has come nobody is refused.
+    if registry.members().is_empty() || registry.member(node).is_some() {
+        return Ok(());
+    }
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
+        format!("node {node} was removed from the cluster"),
+    )
+    .hint("To join again, run shardman.leave_cluster() there, drop and create the extension, and add the server as a new node."))
 }
 
 /// What backends tell of themselves: the nodes that each one's transaction has

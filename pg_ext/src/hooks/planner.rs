@@ -18,7 +18,7 @@ use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
-use crate::settings;
+use crate::{sequence, settings};
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -64,6 +64,7 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        let query = fdw::callback(|| draw_identities(query));
         let planning = fdw::callback(|| before(query, cursor_options, parameters));
         if !planning.routed.is_null() {
             return planning.routed;
@@ -86,6 +87,15 @@ unsafe extern "C-unwind" fn plan(
         }
         planned
     }
+}
+
+/// SAFETY: `query` is valid.
+unsafe fn draw_identities(query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query, fdw::Error> {
+    if !crate::in_cluster_database() {
+        return Ok(query);
+    }
+    // SAFETY: the caller's.
+    Ok(unsafe { sequence::replace_identity_values(query) }?)
 }
 
 /// SAFETY: `query` is valid.

@@ -34,13 +34,3 @@ pub trait Kind {
         Err(tasking.unknown())
     }
 }
-
-/// Stands for a kind that this version cannot carry out.
-pub struct Unknown(pub &'static str);
-
-impl Kind for Unknown {
-    fn step(&self, _driving: &mut Driving) -> Result<Next, Report> {
-        let code = pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED;
-        Err(Report::new(code, format!("jobs of type {} are not supported", self.0)))
-    }
-}

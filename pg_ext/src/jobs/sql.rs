@@ -3,14 +3,15 @@
 
 use std::ffi::CString;
 
-use cluster::LogIndex;
-use cluster::jobs::{Job, JobCommand, JobId, JobRefusal};
+use cluster::jobs::{Job, JobCommand, JobId, JobKind, JobRefusal};
+use cluster::{LogIndex, NodeId};
 use pgrx::prelude::*;
 use raft::Request;
 
 use super::{log, submit};
+use crate::catalog::registry;
 use crate::compat;
-use crate::membership::my_identity_if_any;
+use crate::membership::{current_user, my_identity, my_identity_if_any, random_hex};
 use crate::report::{OrRaise, Report};
 use crate::worker::{self, ask_log};
 
@@ -80,6 +81,32 @@ fn resume_cmd(id: i64) {
         submit::wait_until_applied(log::change(JobCommand::Resume { job })?)
     };
     change().or_raise()
+}
+
+/// Takes a node out of the cluster. Returns the job's id.
+#[pg_extern(sql = false)]
+fn rm_node(id: i32, force: bool) -> i64 {
+    let remove = || {
+        let node = NodeId(u32::try_from(id).unwrap_or(0));
+        let registry = registry()?;
+        if registry.member(node).is_none() {
+            let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
+            return Err(Report::new(code, format!("node {id} does not exist"))
+                .hint("Look at shardman.nodes."));
+        }
+        // The node that goes cannot see its job through.
+        let me = my_identity()?.node_id;
+        let others = registry.members().iter().filter(|it| it.is_active && it.id != node);
+        let mut others = others.map(|member| member.id);
+        let home = if me == node { others.next() } else { Some(me) };
+        let home = home.ok_or_else(|| {
+            let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+            Report::new(code, format!("node {id} is the only node of the cluster"))
+        })?;
+        let kind = JobKind::RemoveNode { node, force };
+        submit::submit_as(kind, random_hex(16)?, current_user(), home)
+    };
+    remove().or_raise().0 as i64
 }
 
 fn job_id(id: i64) -> JobId {

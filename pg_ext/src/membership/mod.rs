@@ -6,6 +6,7 @@ mod describe;
 mod dialog;
 mod identity;
 mod join;
+mod leave;
 mod role;
 mod sql;
 

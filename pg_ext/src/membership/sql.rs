@@ -4,7 +4,7 @@ use cluster::NodeId;
 use pgrx::prelude::*;
 use raft::{Request, Response};
 
-use super::{create, describe, join, my_identity, my_identity_if_any};
+use super::{create, describe, join, leave, my_identity, my_identity_if_any};
 use crate::moving;
 use crate::node_session::is_node_session;
 use crate::report::{OrRaise, Report};
@@ -74,6 +74,12 @@ fn raft_status_json() -> String {
         "matched": status.matched,
     })
     .to_string()
+}
+
+/// Forgets the cluster, if it has forgotten this server.
+#[pg_extern(sql = false)]
+fn leave_cluster() {
+    leave::leave_cluster().or_raise()
 }
 
 #[pg_extern(sql = false)]

@@ -8,6 +8,7 @@ use super::key::Key;
 use crate::catalog::{
     ActingAs, ReplicatedTable, definition_of_replicated, qualified_name, registry,
 };
+use crate::ddl::is_serial;
 use crate::lists::{elements, text};
 use crate::report::Report;
 
@@ -32,6 +33,11 @@ pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<(), 
                 | Alter::AT_DropOf
                 | Alter::AT_AttachPartition => {
                     return Err(refused("change the inheritance of a replicated table"));
+                }
+                Alter::AT_AddColumn if is_serial((*command).def.cast()) => {
+                    return Err(refused("add a serial column to a replicated table")
+                        .detail("Each node would number its rows by itself.")
+                        .hint("Add the column without default, fill it by UPDATE, then ALTER COLUMN … ADD GENERATED."));
                 }
                 Alter::AT_EnableTrig
                 | Alter::AT_EnableAlwaysTrig

@@ -166,6 +166,10 @@ impl From<RaftError> for Report {
             | RaftError::TooLarge { .. } => {
                 (ERRCODE_PROTOCOL_VIOLATION, "All nodes must run the same version of shardman.")
             }
+            RaftError::Removed { .. } => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "To join again, run shardman.leave_cluster(), drop and create the extension, and add the server as a new node.",
+            ),
             RaftError::Storage { .. } => (ERRCODE_IO_ERROR, "Look at the server log."),
             _ => (ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "Look at shardman.raft_status."),
         };

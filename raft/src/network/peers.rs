@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,8 @@ pub(crate) struct Peers {
     announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
     heard: Mutex<HashMap<NodeId, Instant>>,
+    /// A member has said that this node is none any more.
+    is_removed: AtomicBool,
 }
 
 /// Everything about one peer at one address.
@@ -88,7 +91,21 @@ impl Peers {
             announcer,
             lines: Mutex::default(),
             heard: Mutex::default(),
+            is_removed: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that a member has said that this node is none any more.
+    pub(crate) fn note_removal(&self) {
+        if !self.is_removed.swap(true, Ordering::Relaxed) {
+            let message = "this node was removed from the cluster".to_owned();
+            self.announcer.log(Level::Warning, message);
+        }
+    }
+
+    /// Whether one has.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     /// Notes a sign of life of a peer: its question or its answer.

@@ -51,6 +51,9 @@ pub(crate) async fn ask(
     let reply = peers.call(lane, node, connstr, frame, limit).await?;
     match Answer::decode(&reply) {
         Ok(Reply::Refused(e)) => {
+            if e == (RaftError::Removed { node: identity.node_id }) {
+                peers.note_removal();
+            }
             peers.note(node, connstr, Some(e.to_string()));
             Ok(Err(e))
         }

@@ -161,6 +161,9 @@ impl Member {
     }
 
     pub(super) fn check_running(&self) -> Result<(), RaftError> {
+        if self.peers.is_removed() {
+            return Err(RaftError::Removed { node: self.identity.node_id });
+        }
         let metrics = self.raft.metrics();
         let died = metrics.borrow().running_state.is_err() || metrics.has_changed().is_err();
         if died { Err(self.death()) } else { Ok(()) }

@@ -16,7 +16,14 @@ impl Member {
     /// Serves a frame; whatever is wrong with it is in the reply, and in the
     /// server's log.
     pub(super) async fn receive(&self, frame: &[u8], announcer: &Announcer) -> Reply {
-        match Envelope::decode(frame, &self.identity) {
+        let decoded = Envelope::decode(frame, &self.identity).and_then(|(from, ask)| {
+            // Its votes are forgotten: its id is never given again.
+            match self.applied.borrow().metadata.has_removed(from) {
+                true => Err(RaftError::Removed { node: from }),
+                false => Ok((from, ask)),
+            }
+        });
+        match decoded {
             Ok((from, ask)) => {
                 self.peers.heard(from);
                 self.serve(ask).await.unwrap_or_else(Reply::Refused)

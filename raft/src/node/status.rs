@@ -6,6 +6,7 @@ use openraft::ServerState;
 use tokio::time::timeout;
 
 use super::Member;
+use crate::error::RaftError;
 use crate::local::{MatchedIndex, RaftState, RaftStatus};
 use crate::type_config::{log_index, node_id};
 
@@ -20,6 +21,7 @@ impl Member {
         let committed = timeout(PATIENCE, committed).await.ok().and_then(Result::ok).flatten();
         let state = match self.check_running() {
             Ok(()) => self.state(),
+            Err(e @ RaftError::Removed { .. }) => RaftState::Stopped(e.to_string()),
             Err(_) => RaftState::Stopped(match self.metrics().running_state {
                 Ok(()) => "its task ended".to_owned(),
                 Err(fatal) => fatal.to_string(),

@@ -11,6 +11,7 @@ const REMOTE: &[u16] = &[2, 3];
 /// they were loaded.
 pub fn workloads(keys: &Keys) -> Vec<Workload> {
     let mut all = queries();
+    all.extend(replicated());
     for clients in [8, 1] {
         all.extend(transactions(keys, clients));
     }
@@ -59,6 +60,31 @@ fn queries() -> Vec<Workload> {
             description: "COPY of 2M rows from the client",
             targets: vec![(Kind::Stock, Target::AtMost(0.05))],
             work: Work::Copy,
+        },
+    ]
+}
+
+/// Issue 7. The other side of the updates is a client that keeps three servers
+/// equal itself; that of the INSERT is one server, which does a third of the work.
+fn replicated() -> Vec<Workload> {
+    let updates = |name: &str, description, is_spread| Workload {
+        name: name.to_owned(),
+        description,
+        targets: vec![(Kind::Stock, Target::AtLeast(0.8))],
+        work: Work::Replicated { clients: 8, is_spread },
+    };
+    vec![
+        updates("replicated_update", "UPDATE of one row of three copies, from one server", false),
+        updates("replicated_spread", "the same, clients spread over the servers", true),
+        Workload {
+            name: "replicated_insert".to_owned(),
+            description: "INSERT of 100k rows into three copies; of plain into one",
+            targets: vec![(Kind::Plain, Target::AtMost(7.5))],
+            work: Work::Query {
+                sql: "INSERT INTO copied_intake SELECT * FROM events ORDER BY ts LIMIT 100000"
+                    .to_owned(),
+                cleanup: Some("TRUNCATE copied_intake"),
+            },
         },
     ]
 }

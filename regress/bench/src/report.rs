@@ -42,7 +42,7 @@ pub fn text(findings: &Findings, machine: &Machine, version: &str, options: &Opt
 /// Of a run of pgbench.
 fn clients_of(measured: &Measured) -> Option<u32> {
     match measured.workload.work {
-        Work::Pgbench { clients, .. } => Some(clients),
+        Work::Pgbench { clients, .. } | Work::Replicated { clients, .. } => Some(clients),
         _ => None,
     }
 }

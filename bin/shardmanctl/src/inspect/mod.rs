@@ -7,9 +7,10 @@
 mod member;
 mod nodes;
 mod overview;
+mod removal;
 mod tables;
 
-use crate::cli::Target;
+use crate::cli::{RmArguments, Target};
 use crate::connect;
 use crate::exit::BadUsage;
 use crate::output::Output;
@@ -20,6 +21,14 @@ pub fn status(target: &Target, output: Output) -> anyhow::Result<()> {
     connect::runtime()?.block_on(async {
         let member = open(target).await?;
         overview::show(&member, output).await
+    })
+}
+
+/// `shardmanctl nodes rm`.
+pub fn remove_node(arguments: &RmArguments, output: Output) -> anyhow::Result<()> {
+    connect::runtime()?.block_on(async {
+        let member = open(&arguments.target).await?;
+        removal::remove(&member, arguments.id, arguments.force, output).await
     })
 }
 

@@ -6,6 +6,7 @@ mod leaves;
 mod move_partition;
 mod rebalance;
 mod reindex;
+mod remove_node;
 mod switch;
 mod tablespace;
 
@@ -27,6 +28,6 @@ pub fn of(kind: &JobKind) -> Box<dyn Kind> {
             Box::new(move_partition::MovePartition { group, partition, source, destination })
         }
         JobKind::Rebalance(goal) => Box::new(rebalance::Rebalance(goal)),
-        other => Box::new(super::kind::Unknown(other.name())),
+        JobKind::RemoveNode { node, force } => Box::new(remove_node::RemoveNode { node, force }),
     }
 }
