@@ -62,6 +62,8 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Give a sharded table that was just filled what hangs on it.
+    Attach(TableDefinition),
     /// Make a managed sequence and register it.
     CreateSequence(SequenceDefinition),
     /// A table's columns have these sequences: name and register them so.
