@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use regress::{Session, TestCluster, db_error};
 
-const MOVE_BOUND: Duration = Duration::from_secs(60);
+const MOVE_BOUND: Duration = Duration::from_secs(150);
 /// What a client may be told at any time, and then runs the transaction again.
 const RETRYABLE: [&str; 3] = ["40001", "40P01", "55P03"];
 
@@ -185,7 +185,11 @@ fn move_part(cluster: &TestCluster, part: &str, destination: i64) -> anyhow::Res
 /// Waits until a job has succeeded.
 fn wait_for(cluster: &TestCluster, job: i64) -> anyhow::Result<()> {
     let session = cluster.session(1)?;
-    let status = session.value(&format!("SELECT shardman.wait_cmd({job})"))?;
+    let status = regress::eventually("the job is over", MOVE_BOUND, || {
+        let status =
+            session.value(&format!("SELECT status FROM shardman.cmd_log WHERE id = {job}"))?;
+        Ok((!["waiting", "in progress"].contains(&status.as_str())).then_some(status))
+    })?;
     let message =
         session.rows(&format!("SELECT message FROM shardman.cmd_log WHERE id = {job}"))?;
     ensure!(status == "success", "job {job}: {status}: {message:?}");
@@ -376,4 +380,79 @@ fn what_is_on_the_move_is_seen_kept_from_ddl_and_can_be_stopped() -> anyhow::Res
         "rows are gone"
     );
     check_rows(&cluster)
+}
+
+#[test]
+fn a_move_goes_on_after_the_death_of_any_node() -> anyhow::Result<()> {
+    let cluster = TestCluster::up(3)?;
+    let session = cluster.session(1)?;
+    session.run(TABLES)?;
+    session.run(
+        r#"INSERT INTO "Order's" SELECT i, 1, repeat('x', 100) FROM generate_series(1, 4000) AS i;
+           INSERT INTO line SELECT i, 1, 'x' FROM generate_series(1, 4000) AS i;
+           INSERT INTO empty SELECT i, '{}' FROM generate_series(1, 400) AS i"#,
+    )?;
+    drop(session);
+    let rate = |how: &str| -> anyhow::Result<()> {
+        for node in 1..=3 {
+            let session = cluster.session(node)?;
+            session.run(&format!("ALTER SYSTEM {how}"))?;
+            session.run("SELECT pg_reload_conf()")?;
+        }
+        Ok(())
+    };
+    for (victim, phase) in
+        [("source", "copying"), ("driver", "copying"), ("destination", "catching up")]
+    {
+        let source = cluster.session(1)?.integer(
+            "SELECT node_id FROM shardman.parts WHERE rel = 'line'::regclass AND pnum = 0",
+        )?;
+        let (destination, driver) = (source % 3 + 1, (source + 1) % 3 + 1);
+        let node = |id: i64| u16::try_from(id).expect("ids are small");
+        let is_copying = phase == "copying";
+        rate(&format!("SET shardman.move_rate = '{}kB'", if is_copying { 2 } else { 20 }))?;
+        let session = cluster.session(node(driver))?;
+        let part = session.value(
+            "SELECT part_name FROM shardman.parts WHERE rel = 'line'::regclass AND pnum = 0",
+        )?;
+        let job =
+            session.integer(&format!("SELECT shardman.move_part('{part}', {destination})"))?;
+        let reach = |phase: &str| {
+            regress::eventually("the phase is reached", MOVE_BOUND, || {
+                let rows = session.rows(&format!(
+                    "SELECT FROM shardman.stat_progress_move WHERE job_id = {job} AND phase = '{phase}'
+                     AND (phase <> 'copying' OR rows_copied > 0)"
+                ))?;
+                Ok((!rows.is_empty()).then_some(()))
+            })
+        };
+        reach("copying")?;
+        let holder = cluster.session(node(source))?;
+        if !is_copying {
+            // Keeps the switch waiting.
+            holder.run("BEGIN; SELECT count(*) FROM line")?;
+            reach(phase)?;
+        }
+        rate("RESET shardman.move_rate")?;
+        drop(session);
+        let victim_node = node(match victim {
+            "source" => source,
+            "destination" => destination,
+            _ => driver,
+        });
+        cluster.on_node("kill", victim_node)?;
+        cluster.on_node("start", victim_node)?;
+        drop(holder);
+        wait_for(&cluster, job).with_context(|| format!("{victim} killed while {phase}"))?;
+        for node in 1..=3 {
+            let session = cluster.session(node)?;
+            let sums = session.rows(
+                r#"SELECT (SELECT sum(id) FROM "Order's"), (SELECT sum(id) FROM line), (SELECT sum(id) FROM empty)"#,
+            )?;
+            let expected = ["8002000", "8002000", "80200"].map(|sum| Some(sum.to_owned()));
+            ensure!(sums == [expected.to_vec()], "{victim} killed while {phase}: {sums:?}");
+        }
+        check_rows(&cluster).with_context(|| format!("{victim} killed while {phase}"))?;
+    }
+    Ok(())
 }

@@ -26,10 +26,44 @@ pub enum Command {
     Dev(DevCommand),
     /// The cluster as one node sees it: nodes, leader, partitions per node
     Status(Target),
-    /// The nodes and whether they answer
+    /// The nodes and whether they answer; or take the partitions off one
     Nodes(NodesArguments),
+    /// Move partitions until all nodes hold alike
+    Rebalance(RebalanceArguments),
     /// The sharded tables and where their partitions are
     Tables(Target),
+}
+
+/// `nodes drain`.
+#[derive(Args)]
+pub struct DrainArguments {
+    /// The node's id, as `nodes` shows it
+    #[arg(long, value_name = "ID")]
+    pub id: i32,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rebalance`.
+#[derive(Args)]
+pub struct RebalanceArguments {
+    /// Only this table and those colocated with it
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Nodes are to hold as many bytes, not as many partitions
+    #[arg(long)]
+    pub by_size: bool,
+    /// Only show what would move, and why
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// The node to ask.
@@ -60,6 +94,8 @@ pub struct NodesArguments {
 /// What to do about nodes.
 #[derive(Subcommand)]
 pub enum NodesCommand {
+    /// Move all partitions of a node to the others
+    Drain(DrainArguments),
     /// Take a node out of the cluster and wait until it is gone
     Rm(RmArguments),
 }
