@@ -5,6 +5,7 @@
 mod cli;
 mod connect;
 mod dev;
+mod dump;
 mod exit;
 mod inspect;
 mod output;
@@ -37,5 +38,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             None => inspect::nodes(&arguments.target, output),
         },
         Command::Tables(target) => inspect::tables(&target, output),
+        Command::Dump(arguments) => dump::dump(&arguments),
     }
 }

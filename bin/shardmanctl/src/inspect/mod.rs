@@ -14,7 +14,7 @@ use crate::cli::{RmArguments, Target};
 use crate::connect;
 use crate::exit::BadUsage;
 use crate::output::Output;
-use member::Member;
+pub use member::Member;
 
 /// `shardmanctl status`.
 pub fn status(target: &Target, output: Output) -> anyhow::Result<()> {
