@@ -14,6 +14,10 @@ CREATE FUNCTION shardman.setval(sequence regclass, value bigint, is_called boole
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'setval_is_called_wrapper';
 COMMENT ON FUNCTION shardman.setval(regclass, bigint, boolean) IS 'has every node go on after a value, or, if is_called is false, with it';
 
+CREATE FUNCTION shardman.unused_value(sequence regclass) RETURNS bigint
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'unused_value_wrapper';
+COMMENT ON FUNCTION shardman.unused_value(regclass) IS 'a value of a managed sequence after all that any node has been given; it is not given again';
+
 CREATE FUNCTION shardman.next_value(seq regclass) RETURNS bigint
     LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
     AS 'SELECT nextval(seq)';

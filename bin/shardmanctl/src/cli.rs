@@ -32,6 +32,8 @@ pub enum Command {
     Rebalance(RebalanceArguments),
     /// The sharded tables and where their partitions are
     Tables(Target),
+    /// The database as SQL: for a new cluster, or for one plain PostgreSQL
+    Dump(DumpArguments),
 }
 
 /// `nodes drain`.
@@ -79,6 +81,23 @@ pub struct Target {
     /// Seconds to wait for an answer of each node
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     pub connect_timeout: Duration,
+}
+
+/// `dump`. Restore it with psql. What is local to other nodes is not in it, and
+/// replicated tables are ordinary ones in it.
+#[derive(Args)]
+pub struct DumpArguments {
+    #[command(flatten)]
+    pub target: Target,
+    /// For one server without the extension; by default for a new cluster
+    #[arg(long)]
+    pub plain: bool,
+    /// Where to write it [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where pg_dump and psql are [default: what pg_config says]
+    #[arg(long, env = "SHARDMAN_PG_BINDIR", value_name = "DIR")]
+    pub pg_bindir: Option<PathBuf>,
 }
 
 /// `nodes`.

@@ -6,6 +6,7 @@
 mod cli;
 mod connect;
 mod dev;
+mod dump;
 mod exit;
 mod inspect;
 mod output;
@@ -41,5 +42,6 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         },
         Command::Rebalance(arguments) => rebalance::rebalance(&arguments, output),
         Command::Tables(target) => inspect::tables(&target, output),
+        Command::Dump(arguments) => dump::dump(&arguments),
     }
 }

@@ -240,7 +240,7 @@ pub const COVERAGE: &[Coverage] = &[
         tag: "LOCK TABLE",
         on_sharded: OnSharded::EveryNode,
         elsewhere: Elsewhere::ThisNode,
-        note: "every node's copy of the parent, and all partitions",
+        note: "every node's copy of the parent, and all partitions; ACCESS SHARE on this node only",
     },
     on_tables("REASSIGN OWNED", OnSharded::EveryNode, ""),
     local("REFRESH MATERIALIZED VIEW", OWN_ROWS),

@@ -68,6 +68,9 @@ pub unsafe fn before(
         let tag = CStr::from_ptr(tag).to_string_lossy();
         let Some(coverage) = coverage_of(&tag) else { return Ok(Step::Pass) };
         let table = sharded_target(statement)?;
+        if is_lock_for_reading(statement) {
+            return Ok(Step::Pass);
+        }
         match (table, coverage.on_sharded, coverage.elsewhere) {
             (Some(_), OnSharded::EveryNode, _) if !settings::sync_schema() => Ok(Step::Pass),
             (Some(_), OnSharded::EveryNode, _) => carry(pstmt, query, table, &tag),
@@ -89,6 +92,16 @@ pub unsafe fn before(
                 Ok(Step::Pass)
             }
         }
+    }
+}
+
+/// LOCK TABLE in the mode that SELECT takes keeps off only what needs this
+/// node's copy of the table, too. pg_dump does so, in a read-only transaction.
+unsafe fn is_lock_for_reading(statement: *mut pg_sys::Node) -> bool {
+    // SAFETY: the tag names the struct.
+    unsafe {
+        (*statement).type_ == pg_sys::NodeTag::T_LockStmt
+            && (*statement.cast::<pg_sys::LockStmt>()).mode == pg_sys::AccessShareLock as i32
     }
 }
 

@@ -54,6 +54,20 @@ fn next_value(rel: pg_sys::Oid, checks_permissions: bool) -> Result<i64, Report>
     }
 }
 
+/// `shardman.unused_value(regclass)`: for dumps.
+#[pg_extern(sql = false)]
+fn unused_value(rel: pg_sys::Oid) -> i64 {
+    let taken = || {
+        may_draw(rel)?;
+        let known = registry()?;
+        match known.sequence(rel) {
+            Some(sequence) => take_value(sequence, &bounds_of(sequence)?),
+            None => Ok(native(rel, true)),
+        }
+    };
+    taken().or_raise()
+}
+
 /// A value that is given to nobody else, for a sequence whose parameters change.
 pub fn take_value(sequence: &ManagedSequence, bounds: &SequenceBounds) -> Result<i64, Report> {
     let block = take_block(sequence, bounds, 1)?;
