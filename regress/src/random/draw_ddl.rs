@@ -47,11 +47,11 @@ pub fn draw(prng: &mut Prng) -> (String, bool) {
 }
 
 fn table(prng: &mut Prng) -> &'static str {
-    *prng.pick(&["a", "b"])
+    prng.pick::<&str>(&["a", "b"])
 }
 
 fn column(prng: &mut Prng) -> String {
-    let name: &str = *prng.pick(COLUMNS);
+    let name = prng.pick::<&str>(COLUMNS);
     quoted(name)
 }
 
