@@ -103,6 +103,15 @@ pub enum NodeCommand {
         /// The constraints.
         names: Vec<String>,
     },
+    /// Change the storage parameters of a sharded table's real leaves.
+    SetStorage {
+        /// The table.
+        table: TableId,
+        /// `"fillfactor" = '70'`, ….
+        set: Vec<String>,
+        /// Names, quoted.
+        reset: Vec<String>,
+    },
     /// Run `SET CONSTRAINTS` for leaves.
     SetConstraints {
         /// Names of constraints; `None` for ALL.
@@ -146,7 +155,7 @@ impl NodeCommand {
     /// be left to do it later.
     pub fn needs_every_node(&self) -> bool {
         match self {
-            NodeCommand::CreateTable(_) => false,
+            NodeCommand::CreateTable(_) | NodeCommand::SetStorage { .. } => false,
             NodeCommand::Carry(carried) => carried.needs_every_node,
             _ => true,
         }

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::step::{Finish, Received, Step};
 use super::{
     OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
-    foreign_keys, maintenance, receive, sequences, tablespace, truncate,
+    foreign_keys, maintenance, receive, sequences, storage, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -76,6 +76,9 @@ unsafe fn step_for(
             }
             NodeTag::T_CreateStmt => {
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
+            }
+            NodeTag::T_AlterTableStmt => {
+                or_carry(storage::before(statement.cast())?, pstmt, query, context)
             }
             NodeTag::T_IndexStmt => {
                 or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)

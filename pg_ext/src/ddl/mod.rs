@@ -35,6 +35,7 @@ mod row_dependence;
 mod schema_rights;
 mod sequences;
 mod step;
+mod storage;
 mod tablespace;
 mod target;
 mod temporary;

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use super::{
     OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
-    foreign_keys, sequences,
+    foreign_keys, sequences, storage,
 };
 use crate::catalog::{begin_sequence_anew, note_table_id};
 use crate::moving;
@@ -52,6 +52,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::SetConstraints { names, is_deferred } => {
             deferral::apply(names.as_deref(), is_deferred)
         }
+        NodeCommand::SetStorage { table, set, reset } => storage::apply(table, &set, &reset),
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Move(command) => moving::apply(&command),

@@ -14,6 +14,7 @@ mod copy;
 mod drop_guard;
 mod executor_start;
 mod explain;
+mod merge;
 mod partial_state;
 mod partitionwise;
 mod planner;

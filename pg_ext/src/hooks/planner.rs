@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_void};
 use fdw::router::{self, Planned};
 use pgrx::prelude::*;
 
-use super::{explain, partial_state, partitionwise};
+use super::{explain, merge, partial_state, partitionwise};
 use crate::catalog::registry;
 use crate::ddl;
 use crate::lists::elements;
@@ -44,6 +44,8 @@ struct Planning {
     is_partitionwise: bool,
     /// The aggregates' states are wanted, not their results.
     returns_states: bool,
+    /// It is a MERGE into a sharded table.
+    merges: bool,
     /// The plan, if the router made it; null otherwise.
     routed: *mut pg_sys::PlannedStmt,
 }
@@ -78,7 +80,14 @@ unsafe extern "C-unwind" fn plan(
             Some(previous) => previous,
             None => raw::standard_planner,
         };
+        let mut context = merge::context();
+        if planning.merges {
+            pg_sys::error_context_stack = &raw mut context;
+        }
         let planned = next(query, query_string, options, parameters);
+        if planning.merges {
+            pg_sys::error_context_stack = context.previous;
+        }
         if planning.is_partitionwise {
             partitionwise::switch_back();
         }
@@ -104,8 +113,12 @@ unsafe fn before(
     cursor_options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> Result<Planning, fdw::Error> {
-    let mut planning =
-        Planning { is_partitionwise: false, returns_states: false, routed: std::ptr::null_mut() };
+    let mut planning = Planning {
+        is_partitionwise: false,
+        returns_states: false,
+        merges: false,
+        routed: std::ptr::null_mut(),
+    };
     if !crate::in_cluster_database() {
         return Ok(planning);
     }
@@ -116,6 +129,7 @@ unsafe fn before(
             return Ok(planning);
         }
         ddl::refuse_moves(query)?;
+        planning.merges = merge::is_into_sharded(query)?;
         if settings::enable_router() {
             match router::plan(query, cursor_options, parameters)? {
                 Planned::Statement(routed) => {

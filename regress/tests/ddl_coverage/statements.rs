@@ -4,7 +4,7 @@
 /// What a statement is about, and so which column of the table it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A sharded table.
+    /// A sharded table or a managed sequence.
     Sharded,
     /// Anything else.
     Other,
