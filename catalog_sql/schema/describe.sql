@@ -115,7 +115,8 @@ CREATE FUNCTION shardman.describe_sequence(sequence oid) RETURNS jsonb
         SELECT jsonb_build_object(
             'schema', n.nspname,
             'name', c.relname,
-            'type_name', format_type(s.seqtypid, NULL),
+            -- PostgreSQL gives an identity column that comes from LIKE a sequence of bigint.
+            'type_name', format_type(CASE WHEN a.attidentity <> '' THEN a.atttypid ELSE s.seqtypid END, NULL),
             'start', s.seqstart,
             'increment', s.seqincrement,
             'min', s.seqmin,

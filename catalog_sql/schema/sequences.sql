@@ -48,3 +48,36 @@ CREATE VIEW shardman.sequence AS
          JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = m.rel;
 COMMENT ON VIEW shardman.sequence IS 'managed sequences: seqblk values are handed to a node at a time';
 GRANT SELECT ON shardman.sequence TO PUBLIC;
+
+CREATE FUNCTION shardman.distribute_table(rel regclass, distributed_by text, num_parts integer DEFAULT NULL, colocate_with text DEFAULT NULL)
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'distribute_table_wrapper';
+COMMENT ON FUNCTION shardman.distribute_table(regclass, text, integer, text) IS 'makes a table of this node, with its rows, a sharded one; it cannot be written to meanwhile';
+
+CREATE FUNCTION shardman.create_hash_partitions(rel_name name, expr text, part_count integer, redundancy integer DEFAULT 0)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    AS $$
+    BEGIN
+        IF redundancy OPERATOR(pg_catalog.<>) 0 THEN
+            RAISE EXCEPTION 'partitions cannot have replicas'
+                USING ERRCODE = 'feature_not_supported', HINT = 'Leave out redundancy.';
+        END IF;
+        PERFORM shardman.distribute_table(pg_catalog.quote_ident(rel_name)::pg_catalog.regclass, expr, part_count);
+    END
+    $$;
+COMMENT ON FUNCTION shardman.create_hash_partitions(name, text, integer, integer) IS 'distribute_table() as pg_shardman spelled it; expr is a column or a list of columns';
+
+CREATE FUNCTION shardman.create_hash_partitions(node_id integer, relation text, expr text, partitions_count integer, rebalance boolean DEFAULT true)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    AS $$
+    BEGIN
+        IF node_id OPERATOR(pg_catalog.<>) shardman.my_id() THEN
+            RAISE EXCEPTION 'table "%" must be distributed on the node that holds it', relation
+                USING ERRCODE = 'feature_not_supported', HINT = 'Call this function on that node.';
+        END IF;
+        PERFORM shardman.distribute_table(relation::pg_catalog.regclass, expr, partitions_count);
+    END
+    $$;
+COMMENT ON FUNCTION shardman.create_hash_partitions(integer, text, text, integer, boolean) IS 'the same as its first version spelled it; partitions are placed evenly in any case';

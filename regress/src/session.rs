@@ -13,6 +13,15 @@ use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 const CONNECT_BOUND: Duration = Duration::from_secs(10);
 const STATEMENT_BOUND: Duration = Duration::from_secs(60);
 
+/// What statements give.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// All rows, as the server writes the values; NULL is `None`.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// The number in each command tag; 0 for tags without one.
+    pub counts: Vec<u64>,
+}
+
 /// A session; dropped, it is closed.
 pub struct Session {
     runtime: Runtime,
@@ -66,6 +75,22 @@ impl Session {
         Ok(rows
             .map(|row| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
             .collect())
+    }
+
+    /// Rows and counts of one or more statements.
+    pub fn answer(&self, sql: &str) -> anyhow::Result<Answer> {
+        let mut answer = Answer::default();
+        for message in self.messages(sql)? {
+            match message {
+                SimpleQueryMessage::Row(row) => {
+                    let values = (0..row.len()).map(|i| row.get(i).map(str::to_owned));
+                    answer.rows.push(values.collect());
+                }
+                SimpleQueryMessage::CommandComplete(count) => answer.counts.push(count),
+                _ => {}
+            }
+        }
+        Ok(answer)
     }
 
     /// The one value of a statement; an error if there is none or it is NULL.

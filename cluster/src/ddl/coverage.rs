@@ -168,7 +168,13 @@ pub const COVERAGE: &[Coverage] = &[
     on_tables("CREATE STATISTICS", OnSharded::EveryNode, ""),
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
-    local("CREATE TABLE AS", OWN_ROWS),
+    Coverage {
+        on_sharded: OnSharded::EveryNode,
+        ..local(
+            "CREATE TABLE AS",
+            "with distributed_by the rows go where they belong; otherwise a table of this node",
+        )
+    },
     Coverage { elsewhere: Elsewhere::Job, ..local("CREATE TABLESPACE", SPACES) },
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),

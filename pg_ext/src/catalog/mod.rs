@@ -16,8 +16,9 @@ pub use registry::{
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sequences::{
-    begin_sequence_anew, definition_of_sequence, forget_dropped_sequences, new_sequence_id,
-    owned_sequences, register_new, register_sequence, sequence_with_id, standalone_sequences,
+    begin_sequence_anew, definition_of_sequence, forget_dropped_sequences,
+    future_definition_of_sequence, new_sequence_id, owned_sequences, register_new,
+    register_sequence, sequence_with_id, standalone_sequences,
 };
 pub use sharded_tables::{
     last_table_id, move_partition, next_table_id, note_changed_tables, note_table_id,

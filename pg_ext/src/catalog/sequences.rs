@@ -41,6 +41,27 @@ pub fn definition_of_sequence(rel: pg_sys::Oid) -> Result<SequenceDefinition, Re
     serde_json::from_str(&describe(rel)?).map_err(unreadable)
 }
 
+/// A sequence of one node as it will be when it is managed: it goes on where it
+/// stands. The caller keeps others from drawing.
+pub fn future_definition_of_sequence(rel: pg_sys::Oid) -> Result<SequenceDefinition, Report> {
+    let mut json: serde_json::Value = serde_json::from_str(&describe(rel)?).map_err(unreadable)?;
+    let Described { start, increment, min, max, cycle, .. } =
+        serde_json::from_value(json.clone()).map_err(unreadable)?;
+    let next = {
+        let _acting = ActingAs::owner_of_the_catalogs();
+        Spi::get_one::<i64>(&format!(
+            "SELECT CASE WHEN is_called THEN last_value OPERATOR(pg_catalog.+) {increment}
+                         ELSE last_value END FROM {}",
+            super::qualified_name(rel)
+        ))?
+    };
+    let bounds = SequenceBounds { first: start, increment, min, max, cycle };
+    json["sequence_id"] = new_sequence_id()?.0.into();
+    json["first"] = next.unwrap_or(start).into();
+    json["block_size"] = bounds.default_block_size().into();
+    serde_json::from_value(json).map_err(unreadable)
+}
+
 /// The sequences that belong to a table's columns.
 pub fn owned_sequences(table: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>, Report> {
     let _acting = ActingAs::owner_of_the_catalogs();

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
 use super::{
-    OwnWork, carry, concurrently, create_index, create_table, deferral, drop, fences, foreign_keys,
-    maintenance, receive, sequences, storage, tablespace, truncate,
+    OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
+    foreign_keys, maintenance, receive, sequences, storage, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
@@ -114,6 +114,10 @@ unsafe fn step_for(
                     Some(defaults) => after(Finish::Copy(defaults)),
                     None => Step::Pass,
                 })
+            }
+            NodeTag::T_CreateTableAsStmt => {
+                fences::check(statement)?;
+                or_carry(distribute::before_table_as(pstmt)?, pstmt, query, context)
             }
             NodeTag::T_CreateSeqStmt => {
                 sequences::before_create(statement.cast(), is_part(context))

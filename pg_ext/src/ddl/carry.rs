@@ -44,6 +44,8 @@ pub struct CarriedHere {
     is_foreign_keys_only: bool,
     /// Those that are away while it runs.
     dropped: Vec<(TableId, Vec<ForeignKeyDefinition>)>,
+    /// Nodes may have come to other values for the rows of a replicated table.
+    sends_rows: bool,
 }
 
 /// Looks at a statement that no other part of managed DDL has taken.
@@ -143,6 +145,7 @@ unsafe fn carry(
         foreign_keys: Taken::default(),
         is_foreign_keys_only: false,
         dropped: Vec::new(),
+        sends_rows: false,
     };
     let mut rest = std::ptr::null_mut();
     if let Some(rel) = table {
@@ -157,7 +160,7 @@ unsafe fn carry(
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
                     foreign_keys::refuse_reference_from_outside(node)?;
-                    replicated::check_alter(node.cast())?;
+                    here.sends_rows = replicated::check_alter(node.cast())?;
                     here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                 }
                 pg_sys::NodeTag::T_AlterTableStmt => {
@@ -225,6 +228,9 @@ impl CarriedHere {
         }
         if let Some(rel) = self.table {
             foreign_keys::add(rel, &self.foreign_keys)?;
+            if self.sends_rows {
+                replicated::send_again(rel)?;
+            }
         }
         self.sequence.as_ref().map_or(Ok(()), SequenceChange::finish)
     }

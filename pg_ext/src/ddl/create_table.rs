@@ -103,6 +103,36 @@ pub unsafe fn before(
 }
 
 impl CreatedTable {
+    /// What a table that exists already is to become.
+    pub fn from_table(
+        rel: pg_sys::Oid,
+        distribution: RequestedDistribution,
+        leaf_options: Vec<String>,
+    ) -> Result<Self, Report> {
+        let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
+        let num_parts = num_parts(&distribution, root.as_ref())?;
+        // SAFETY: a syscache look-up.
+        let namespace = unsafe { pg_sys::get_rel_namespace(rel) };
+        let (name, foreign_keys) = (CString::default(), Taken::default());
+        let columns = distribution.columns;
+        Ok(CreatedTable { namespace, name, columns, num_parts, root, leaf_options, foreign_keys })
+    }
+
+    /// The definition of the table `rel`, sharded so.
+    pub fn checked_definition(&self, rel: pg_sys::Oid) -> Result<TableDefinition, Report> {
+        self.check_key(rel)?;
+        self.definition(rel)
+    }
+
+    fn check_key(&self, rel: pg_sys::Oid) -> Result<(), Report> {
+        let key = self.columns.iter().map(|column| key_column(rel, column));
+        let key = key.collect::<Result<Vec<_>, _>>()?;
+        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
+            check_key_type(column, *type_oid)?;
+        }
+        self.root.as_ref().map_or(Ok(()), |root| root.check_key(&key))
+    }
+
     /// Gives the parent its leaves here and makes the same table everywhere
     /// else. The DDL lock is held.
     pub fn finish(&self) -> Result<(), Report> {
@@ -111,14 +141,7 @@ impl CreatedTable {
             pg_sys::CommandCounterIncrement();
             pg_sys::get_relname_relid(self.name.as_ptr(), self.namespace)
         };
-        let key = self.columns.iter().map(|column| key_column(rel, column));
-        let key = key.collect::<Result<Vec<_>, _>>()?;
-        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
-            check_key_type(column, *type_oid)?;
-        }
-        if let Some(root) = &self.root {
-            root.check_key(&key)?;
-        }
+        self.check_key(rel)?;
         sequences::register_owned(rel)?;
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
@@ -380,7 +403,8 @@ unsafe fn same_key(spec: *mut pg_sys::PartitionSpec, columns: &[String]) -> bool
     }
 }
 
-fn not_permanent(kind: &str) -> Report {
+/// The refusal of a table that is not permanent.
+pub fn not_permanent(kind: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("{kind} table cannot be sharded"),

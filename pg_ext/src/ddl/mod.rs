@@ -16,6 +16,7 @@ mod concurrently;
 mod create_index;
 mod create_table;
 mod deferral;
+mod distribute;
 mod drop;
 mod fences;
 mod flip;

@@ -38,6 +38,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
         }
+        NodeCommand::Attach(definition) => attach(&definition),
         NodeCommand::CreateSequence(definition) => sequences::create(&definition),
         NodeCommand::AlignSequences { table, sequences } => sequences::align(table, &sequences),
         NodeCommand::LockSequence { sequence } => sequences::lock(sequence),

@@ -6,6 +6,7 @@ use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
+use super::distribute::FilledTable;
 use super::drop::DroppedObjects;
 use super::maintenance::{self, MaintainedHere};
 use super::sequences::SequenceChange;
@@ -55,6 +56,8 @@ pub enum Finish {
     CreateIndex(CreatedIndex),
     /// Leaves, other nodes.
     Deferral(Deferral),
+    /// A table that was filled becomes a sharded one.
+    Distribute(FilledTable),
     /// Registration, other nodes.
     Drop(DroppedObjects),
     /// Registration, other nodes.
@@ -83,6 +86,7 @@ impl Finish {
             Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
+            Finish::Distribute(filled) => filled.finish(),
             Finish::Drop(dropped) => dropped.finish(),
             Finish::Sequence(change) => change.finish(),
             Finish::Copy(defaults) => {

@@ -162,6 +162,26 @@ fn repair(rel: pg_sys::Oid) -> Result<i64, Report> {
     Ok(changed)
 }
 
+/// Sends the rows of this node to all others, which have rows with the same keys.
+pub fn send_again(rel: pg_sys::Oid) -> Result<(), Report> {
+    let Some(table) = registry()?.replicated_of(rel) else { return Ok(()) };
+    let mut outgoing = Outgoing::to_others(table.table_id)?;
+    // SAFETY: the statement that changed the table has it locked.
+    let mut rest = unsafe {
+        each_row(rel, &mut |writer, slot| {
+            writer.bytes.push(Change::Present.code());
+            writer.key(slot)?;
+            writer.row(slot)?;
+            if writer.bytes.len() >= BATCH_BYTES {
+                outgoing.send(&mut writer.bytes)?;
+            }
+            Ok(())
+        })
+    }?;
+    outgoing.send(&mut rest)?;
+    outgoing.wait()
+}
+
 fn others() -> Result<Vec<NodeId>, Report> {
     let me = membership::my_identity()?.node_id;
     let registry = registry()?;

@@ -22,6 +22,7 @@ mod triggers;
 mod turning;
 
 pub use alter::{check_alter, check_result};
+pub use compare::send_again;
 pub use copying::{copy_rows, hold_writers};
 pub use definition::{CreatedReplicated, before_create, register};
 pub use lock::{init, lock_table};

@@ -336,6 +336,11 @@ pub const STATEMENTS: &[(&str, About, &str)] = &[
     ("DROP SEQUENCE", Other, "DROP SEQUENCE cov_local"),
     ("DROP SEQUENCE", Sharded, "DROP SEQUENCE cov_sequence"),
     ("CREATE TABLE AS", Other, "CREATE TABLE cov_as AS SELECT 1 AS a"),
+    (
+        "CREATE TABLE AS",
+        Sharded,
+        "CREATE TABLE cov_as_sharded WITH (distributed_by = 'a', num_parts = 2) AS SELECT 1 AS a",
+    ),
     ("SELECT INTO", Other, "SELECT 1 AS a INTO cov_into"),
     ("CREATE TABLESPACE", Other, "CREATE TABLESPACE cov_tablespace LOCATION ''"),
     ("ALTER TABLESPACE", Other, "ALTER TABLESPACE cov_tablespace SET (seq_page_cost = 2)"),

@@ -100,8 +100,6 @@ CREATE TABLE pg_temp.no (id int) WITH (distributed_by = 'id');
 \echo :SQLSTATE
 CREATE UNLOGGED TABLE no (id int) WITH (distributed_by = 'id');
 \echo :SQLSTATE
-CREATE TABLE no WITH (distributed_by = 'id') AS SELECT 1 AS id;
-\echo :SQLSTATE
 CREATE SEQUENCE one_node;
 CREATE TABLE no (id int DEFAULT nextval('one_node')) WITH (distributed_by = 'id');
 \echo :SQLSTATE
