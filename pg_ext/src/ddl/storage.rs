@@ -23,17 +23,19 @@ use crate::report::Report;
 /// # Safety
 /// `statement` is a valid AlterTableStmt.
 pub unsafe fn before(statement: *mut pg_sys::AlterTableStmt) -> Result<Step, Report> {
-    use pg_sys::AlterTableType::{AT_ResetRelOptions, AT_SetRelOptions};
+    use pg_sys::AlterTableType as Alter;
     let is_reset = |command: *mut pg_sys::AlterTableCmd| {
         // SAFETY: the statement's own command.
-        unsafe { (*command).subtype == AT_ResetRelOptions }
+        unsafe { (*command).subtype == Alter::AT_ResetRelOptions }
     };
     // SAFETY: the caller's; the grammar makes lists of AlterTableCmd and, for
     // these two, of DefElem; ownership is a catalogue look-up.
     let (table, set, reset) = unsafe {
         let mut commands = elements::<pg_sys::AlterTableCmd>((*statement).cmds);
         let is_storage = (*statement).objtype == pg_sys::ObjectType::OBJECT_TABLE
-            && commands.all(|c| matches!((*c).subtype, AT_SetRelOptions | AT_ResetRelOptions));
+            && commands.all(|c| {
+                matches!((*c).subtype, Alter::AT_SetRelOptions | Alter::AT_ResetRelOptions)
+            });
         if !is_storage || is_node_session() || is_broadcasting() {
             return Ok(Step::Pass);
         }
