@@ -16,14 +16,19 @@ COMMENT ON FUNCTION shardman.my_id() IS 'this node''s id; null outside a cluster
 
 CREATE FUNCTION shardman.local_raft_status(
     OUT node_id integer, OUT state text, OUT term bigint, OUT leader integer,
-    OUT last_log_index bigint, OUT applied_index bigint, OUT voters integer[], OUT learners integer[])
+    OUT last_log_index bigint, OUT applied_index bigint, OUT voters integer[], OUT learners integer[],
+    OUT reason text, OUT queues jsonb, OUT lag jsonb)
     RETURNS record
     LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog
     AS $$
         SELECT (s->>'node_id')::integer, s->>'state', (s->>'term')::bigint, (s->>'leader')::integer,
                (s->>'last_log_index')::bigint, (s->>'applied_index')::bigint,
                ARRAY(SELECT v::integer FROM jsonb_array_elements_text(s->'voters') AS v),
-               ARRAY(SELECT v::integer FROM jsonb_array_elements_text(s->'learners') AS v)
+               ARRAY(SELECT v::integer FROM jsonb_array_elements_text(s->'learners') AS v),
+               s->>'reason',
+               (SELECT jsonb_object_agg(queue, p.applied_index) FROM shardman.log_position AS p),
+               (SELECT jsonb_object_agg(m->>'node', (s->>'last_log_index')::bigint - (m->>'index')::bigint)
+                FROM jsonb_array_elements(s->'matched') AS m)
         FROM (SELECT shardman.raft_status_json()::jsonb) AS t(s)
     $$;
 COMMENT ON FUNCTION shardman.local_raft_status() IS 'what this node''s worker says of the metadata log';

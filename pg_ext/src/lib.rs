@@ -68,6 +68,11 @@ extension_sql_file!(
     requires = ["views"]
 );
 extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/health.sql",
+    name = "health",
+    requires = ["jobs", "moves", "replicated"]
+);
 
 #[allow(missing_docs)]
 #[pg_guard]

@@ -91,6 +91,7 @@ fn on_all_nodes(
         "transactions" => "SELECT shardman.local_transactions()::pg_catalog.text",
         "moves" => "SELECT shardman.local_moves()::pg_catalog.text",
         "leftovers" => "SELECT shardman.local_leftovers()::pg_catalog.text",
+        "health" => "SELECT shardman.local_health()::pg_catalog.text",
         _ => {
             let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
             Report::new(code, format!("unrecognized question \"{question}\"")).raise()

@@ -72,6 +72,7 @@ fn raft_status_json() -> String {
         "voters": status.voters,
         "learners": status.learners,
         "matched": status.matched,
+        "millis_since_quorum_ack": status.millis_since_quorum_ack,
     })
     .to_string()
 }

@@ -24,7 +24,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for TemporaryStor
         let dir = tempfile::tempdir().map_err(|e| StorageIOError::write(&e))?;
         let opened = StoreFile::open(dir.path(), &owner(1)).and_then(|file| {
             let machine = StateMachine::open(file.clone())?;
-            Ok((LogStore::new(file), machine))
+            Ok((LogStore::without_snapshots(file), machine))
         });
         let (log, machine) = opened.map_err(|e| StorageIOError::write(&e))?;
         Ok((dir, log, machine))

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{ClusterId, Identity, NodeId};
 use redb::{
@@ -11,6 +12,8 @@ use redb::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::identity_file::remove_if_present;
 
@@ -25,6 +28,9 @@ pub(super) const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefini
 /// Single values, in JSON, by the names below.
 pub(super) const VALUES: TableDefinition<'static, &'static str, &'static [u8]> =
     TableDefinition::new("values");
+
+/// For a snapshot that the leader has sent to come on disk.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(60);
 
 const OWNER: &str = "owner";
 pub(super) const VOTE: &str = "vote";
@@ -85,6 +91,8 @@ from_redb!(
 #[derive(Clone)]
 pub(crate) struct StoreFile {
     database: Arc<Database>,
+    /// Up to here the log is in the snapshot on disk.
+    snapshotted: Arc<watch::Sender<u64>>,
 }
 
 impl StoreFile {
@@ -105,7 +113,26 @@ impl StoreFile {
         }
         put(&transaction, OWNER, owner)?;
         transaction.commit()?;
-        Ok(StoreFile { database: Arc::new(database) })
+        Ok(StoreFile { database: Arc::new(database), snapshotted: Arc::default() })
+    }
+
+    /// Notes that a snapshot of everything up to `index` is on disk.
+    pub(super) fn note_snapshot(&self, index: u64) {
+        self.snapshotted.send_if_modified(|known| {
+            let is_news = index > *known;
+            *known = index.max(*known);
+            is_news
+        });
+    }
+
+    /// Waits until one is.
+    pub(super) async fn snapshotted(&self, index: u64) -> Result<(), StoreError> {
+        let mut known = self.snapshotted.subscribe();
+        let reached = timeout(SNAPSHOT_PATIENCE, known.wait_for(|known| *known >= index));
+        match reached.await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(StoreError::GivenUp),
+        }
     }
 
     /// Removes the file; an open handle keeps its content to itself.

@@ -28,6 +28,7 @@ impl StoredSnapshot {
     /// being built may be overtaken by one that the leader sends, behind which
     /// the log is gone.
     pub(super) async fn save(self, file: &StoreFile) -> Result<(), StoreError> {
+        let index = self.meta.last_log_id.map_or(0, |id| id.index);
         let save = file.write(move |transaction| {
             let kept = {
                 let values = transaction.open_table(VALUES)?;
@@ -40,7 +41,9 @@ impl StoredSnapshot {
                 _ => put(transaction, SNAPSHOT, &self),
             }
         });
-        save.await
+        save.await?;
+        file.note_snapshot(index);
+        Ok(())
     }
 
     /// As openraft hands snapshots around: bytes.

@@ -37,6 +37,7 @@ impl StateMachine {
     pub(crate) fn open(file: StoreFile) -> Result<Self, StoreError> {
         let (last_applied, membership, metadata) = match StoredSnapshot::load(&file)? {
             Some(StoredSnapshot { meta, metadata }) => {
+                file.note_snapshot(meta.last_log_id.map_or(0, |id| id.index));
                 (meta.last_log_id, meta.last_membership, metadata)
             }
             None => Default::default(),
