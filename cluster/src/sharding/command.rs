@@ -154,7 +154,10 @@ impl NodeCommand {
     /// be left to do it later.
     pub fn needs_every_node(&self) -> bool {
         match self {
-            NodeCommand::CreateTable(_) | NodeCommand::SetStorage { .. } => false,
+            NodeCommand::CreateTable(_)
+            | NodeCommand::CreateSequence(_)
+            | NodeCommand::AlignSequences { .. }
+            | NodeCommand::SetStorage { .. } => false,
             NodeCommand::Carry(carried) => carried.needs_every_node,
             _ => true,
         }
