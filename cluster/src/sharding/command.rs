@@ -12,7 +12,6 @@ use crate::{SequenceId, TableId};
 /// qualified and spelled out: nothing depends on the receiver's search_path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "command")]
-#[expect(clippy::large_enum_variant, reason = "one value per statement, moved a few times")]
 pub enum NodeCommand {
     /// Stand in line for the right to change the schema, until the transaction
     /// ends. Returns without it after a while: the line keeps order, no more.
