@@ -59,7 +59,7 @@ fn a_killed_node_leaves_copies_equal_and_loses_nothing() -> anyhow::Result<()> {
     let cluster = TestCluster::start(&Shape {
         nodes: 3,
         is_plain: false,
-        config: &["shardman.node_timeout=4s"],
+        config: &["shardman.node_timeout=6s"],
     })?;
     let first = cluster.session(1)?;
     first.run(&format!(

@@ -326,18 +326,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// To all active nodes but this one.
+    /// To all active nodes but this one. One that is down gets what it misses
+    /// before it is active again.
     pub fn to_others(table: TableId) -> Result<Self, Report> {
         let me = membership::my_identity()?.node_id;
         let registry = registry()?;
-        if let Some(down) = registry.members().iter().find(|member| member.is_down) {
-            return Err(Report::new(
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("cannot write to a replicated table while node \"{}\" is down", down.name),
-            )
-            .detail("Its copy of the table would miss the change.")
-            .hint("Retry when the node is back; shardman.nodes shows the state of all nodes."));
-        }
         let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
         let nodes = others.map(|member| member.id).collect();
         Ok(Self::to(table, nodes))

@@ -10,6 +10,7 @@ use super::lock::take;
 use super::{apply, pinned, standing};
 use crate::catalog::registry;
 use crate::compat;
+use crate::ddl::OwnWork;
 use crate::lists::elements;
 use crate::membership;
 use crate::node_session::is_node_session;
@@ -48,18 +49,23 @@ pub unsafe fn concerns(statement: *mut pg_sys::QueryDesc) -> bool {
 /// As for [`concerns`].
 pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), Report> {
     READY.set(None);
-    if !crate::in_cluster_database() || is_node_session() || apply::is_applying() {
+    if !crate::in_cluster_database() || apply::is_applying() {
         return Ok(());
     }
     // SAFETY: the caller's; range table indexes begin at 1.
     unsafe {
         let planned = (*statement).plannedstmt;
-        if standing::am_i_down() {
+        // Also for other nodes, which may join a copy with a partition here; not
+        // for schema changes that it has missed.
+        if standing::am_i_down() && !OwnWork::is_going_on() {
             let registry = registry()?;
             let mut read = elements::<pg_sys::RangeTblEntry>((*planned).rtable);
             if read.any(|entry| registry.replicated_of((*entry).relid).is_some()) {
                 return Err(standing::behind(membership::my_identity()?.node_id));
             }
+        }
+        if is_node_session() {
+            return Ok(());
         }
         let rel_of = |index: u32| {
             let entry: *mut pg_sys::RangeTblEntry =
