@@ -63,6 +63,8 @@ pub(crate) struct SnapshotBody {
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+// One at a time, on its way to the wire.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Reply {
     Append(AppendEntriesResponse<RaftNodeId>),
     Vote(VoteResponse<RaftNodeId>),
