@@ -109,6 +109,64 @@ CREATE FUNCTION shardman.describe_attachments(rel oid) RETURNS jsonb
 COMMENT ON FUNCTION shardman.describe_attachments(oid) IS 'internal: statements that give a copy of a table its statistics objects, triggers, policies, grants and comments';
 REVOKE ALL ON FUNCTION shardman.describe_attachments(oid) FROM PUBLIC;
 
+CREATE FUNCTION shardman.describe_sequence(sequence oid) RETURNS jsonb
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog
+    AS $$
+        SELECT jsonb_build_object(
+            'schema', n.nspname,
+            'name', c.relname,
+            -- PostgreSQL gives an identity column that comes from LIKE a sequence of bigint.
+            'type_name', format_type(CASE WHEN a.attidentity <> '' THEN a.atttypid ELSE s.seqtypid END, NULL),
+            'start', s.seqstart,
+            'increment', s.seqincrement,
+            'min', s.seqmin,
+            'max', s.seqmax,
+            'cycle', s.seqcycle,
+            'sequence_id', m.sequence_id,
+            'first', m.first_value,
+            'block_size', m.block_size,
+            'column', a.attname,
+            'table', o.oid::regclass::text,
+            'identity', CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
+            'attachments', (
+                SELECT coalesce(jsonb_agg(t.sql ORDER BY t.step, t.sql), '[]')
+                FROM (
+                    SELECT 1 AS step, format('REVOKE ALL ON SEQUENCE %s FROM %I', sequence::regclass, pg_get_userbyid(c.relowner)) AS sql
+                    WHERE c.relacl IS NOT NULL
+                    UNION ALL
+                    SELECT 2, format('GRANT %s ON SEQUENCE %s TO %s', string_agg(g.privilege_type, ', ' ORDER BY g.privilege_type), sequence::regclass,
+                                     CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
+                              || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+                    FROM aclexplode(c.relacl) AS g GROUP BY g.grantee, g.is_grantable
+                    UNION ALL
+                    SELECT 3, format('COMMENT ON SEQUENCE %s IS %L', sequence::regclass, p.description)
+                    FROM pg_description AS p
+                    WHERE p.classoid = 'pg_class'::regclass AND p.objoid = sequence AND p.objsubid = 0) AS t))
+        FROM pg_class AS c
+             JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             JOIN pg_sequence AS s ON s.seqrelid = c.oid
+             LEFT JOIN shardman.managed_sequence AS m ON m.rel = c.oid
+             LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+             LEFT JOIN pg_class AS o ON o.oid = d.refobjid
+             LEFT JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE c.oid = sequence
+    $$;
+COMMENT ON FUNCTION shardman.describe_sequence(oid) IS 'internal: a sequence''s definition, to make it again on another node';
+REVOKE ALL ON FUNCTION shardman.describe_sequence(oid) FROM PUBLIC;
+
+CREATE FUNCTION shardman.owned_sequences(rel oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog
+    AS $$
+        SELECT d.objid
+        FROM pg_depend AS d JOIN pg_class AS s ON s.oid = d.objid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = rel AND d.refobjsubid > 0
+          AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+        ORDER BY d.refobjsubid, s.relname
+    $$;
+COMMENT ON FUNCTION shardman.owned_sequences(oid) IS 'internal: the sequences that belong to columns of a table';
+REVOKE ALL ON FUNCTION shardman.owned_sequences(oid) FROM PUBLIC;
+
 CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
     -- With nothing else on the path every printed name comes out qualified; constants are printed so
@@ -148,14 +206,19 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
                 WHERE i.indrelid = c.oid
                   AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid)),
                 '[]'),
-            'sequence_columns', coalesce((
+            'sequences', coalesce((
+                SELECT jsonb_agg(shardman.describe_sequence(q.rel) ORDER BY q.n) FROM shardman.owned_sequences(c.oid) WITH ORDINALITY AS q(rel, n)), '[]'),
+            -- Columns whose default draws from a sequence of one node alone.
+            'local_sequence_columns', coalesce((
                 SELECT jsonb_agg(DISTINCT a.attname)
                 FROM pg_attribute AS a
-                     LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-                     LEFT JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
-                                             AND p.refclassid = 'pg_class'::regclass
-                     LEFT JOIN pg_class AS s ON s.oid = p.refobjid AND s.relkind = 'S'
-                WHERE a.attrelid = c.oid AND a.attnum > 0 AND (s.oid IS NOT NULL OR a.attidentity <> '')), '[]'),
+                     JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                     JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                          AND p.refclassid = 'pg_class'::regclass
+                     JOIN pg_class AS s ON s.oid = p.refobjid AND s.relkind = 'S'
+                WHERE a.attrelid = c.oid
+                  AND s.oid NOT IN (SELECT shardman.owned_sequences(c.oid))
+                  AND s.oid NOT IN (SELECT m.rel FROM shardman.managed_sequence AS m)), '[]'),
             'foreign_keys', coalesce((
                 SELECT jsonb_agg(jsonb_build_object('name', k.conname, 'definition', pg_get_constraintdef(k.oid),
                                                     'references', r.table_id,

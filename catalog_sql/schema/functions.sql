@@ -61,6 +61,10 @@ CREATE FUNCTION shardman.query_rows(statement text) RETURNS SETOF text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'query_rows_wrapper';
 COMMENT ON FUNCTION shardman.query_rows(text) IS 'internal: runs a statement as the user who asks and returns its rows as JSON arrays of texts';
 
+CREATE FUNCTION shardman.global_analyze() RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'global_analyze_wrapper';
+COMMENT ON FUNCTION shardman.global_analyze() IS 'ANALYZE of all sharded tables of the user who asks, on every node: its own partitions, and samples of the others';
+
 -- Between nodes.
 CREATE FUNCTION shardman.raft_rpc(frame bytea) RETURNS bytea
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'raft_rpc_wrapper';
@@ -89,6 +93,14 @@ COMMENT ON FUNCTION shardman.describe_server() IS 'internal: what a member check
 CREATE FUNCTION shardman.adopt(identity text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'adopt_wrapper';
 COMMENT ON FUNCTION shardman.adopt(text) IS 'internal: a member gives this server its identity in the cluster';
+
+CREATE FUNCTION shardman.current_command() RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'current_command_wrapper';
+COMMENT ON FUNCTION shardman.current_command() IS 'internal: the number of this command in its transaction, with which another node''s INSERT begins';
+
+CREATE FUNCTION shardman.is_first_change(xmin xid, cmin cid, beginning integer) RETURNS boolean
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'is_first_change_wrapper';
+COMMENT ON FUNCTION shardman.is_first_change(xid, cid, integer) IS 'internal: raises if a row that ON CONFLICT DO UPDATE is about to change comes from the same statement of another node';
 
 CREATE FUNCTION shardman.partial_state("any") RETURNS bytea
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'partial_state_wrapper';

@@ -8,13 +8,13 @@ CREATE FUNCTION shardman.replicate_changes() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'replicate_changes_wrapper';
 COMMENT ON FUNCTION shardman.replicate_changes() IS 'internal: after a statement wrote a replicated table, has the other nodes do the same to their copies';
 
-CREATE FUNCTION shardman.lock_writers(tables text) RETURNS void
+CREATE FUNCTION shardman.lock_writers(coordinator integer, tables text) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lock_writers_wrapper';
-COMMENT ON FUNCTION shardman.lock_writers(text) IS 'internal: takes writer locks of replicated tables of which this node is the home';
+COMMENT ON FUNCTION shardman.lock_writers(integer, text) IS 'internal: takes writer locks of replicated tables of which this node is the home';
 
-CREATE FUNCTION shardman.apply_changes(table_id bigint, changes bytea) RETURNS void
+CREATE FUNCTION shardman.apply_changes(coordinator integer, table_id bigint, changes bytea) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'apply_changes_wrapper';
-COMMENT ON FUNCTION shardman.apply_changes(bigint, bytea) IS 'internal: what a statement on another node did to a replicated table';
+COMMENT ON FUNCTION shardman.apply_changes(integer, bigint, bytea) IS 'internal: what a statement on another node did to a replicated table';
 
 CREATE VIEW shardman.global_tables AS
     SELECT r.rel::regclass AS relid,
@@ -29,6 +29,10 @@ GRANT SELECT ON shardman.global_tables TO PUBLIC;
 CREATE FUNCTION shardman.row_hashes(table_id bigint) RETURNS TABLE (image text, key text, hash bigint)
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'row_hashes_wrapper';
 COMMENT ON FUNCTION shardman.row_hashes(bigint) IS 'internal: the keys of a replicated table''s rows on this node, each with a hash of the row';
+
+CREATE FUNCTION shardman.row_images(table_id bigint, images text[]) RETURNS SETOF bytea
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'row_images_wrapper';
+COMMENT ON FUNCTION shardman.row_images(bigint, text[]) IS 'internal: the rows of a replicated table with some keys, for a node that comes back';
 
 CREATE FUNCTION shardman.check_replicated(rel regclass) RETURNS TABLE (node_id integer, key text, difference text)
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'check_replicated_wrapper';

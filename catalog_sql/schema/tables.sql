@@ -46,6 +46,18 @@ CREATE TABLE shardman.ddl_state (
 COMMENT ON TABLE shardman.ddl_state IS 'the last table id given in the cluster; its table lock is the line for the right to change the schema';
 INSERT INTO shardman.ddl_state VALUES (0);
 
+CREATE TABLE shardman.managed_sequence (
+    sequence_id bigint PRIMARY KEY,
+    rel         oid NOT NULL UNIQUE,
+    first_value bigint NOT NULL,
+    block_size  integer NOT NULL CHECK (block_size > 0)
+);
+COMMENT ON TABLE shardman.managed_sequence IS 'sequences whose values are unique in the cluster; how far they are is in the metadata log';
+COMMENT ON COLUMN shardman.managed_sequence.sequence_id IS 'drawn when the sequence is created or begins anew; the same on all nodes';
+COMMENT ON COLUMN shardman.managed_sequence.rel IS 'OID on this node';
+COMMENT ON COLUMN shardman.managed_sequence.first_value IS 'the first value since then';
+COMMENT ON COLUMN shardman.managed_sequence.block_size IS 'how many values a node takes at a time';
+
 CREATE TABLE shardman.sharded_table (
     table_id             bigint PRIMARY KEY,
     rel                  oid NOT NULL UNIQUE,
@@ -76,8 +88,8 @@ CREATE TABLE shardman.replicated_table (
 COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
 COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table TO PUBLIC;
+REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

@@ -52,3 +52,12 @@ CREATE VIEW shardman.users AS
 COMMENT ON VIEW shardman.users IS 'managed roles: those that are members of the role global, the same on every node';
 
 GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts, shardman.users TO PUBLIC;
+
+CREATE TYPE shardman.get_partition_for_value_type AS (
+    rgid integer, local_nspname text, local_relname text, remote_nspname text, remote_relname text);
+COMMENT ON TYPE shardman.get_partition_for_value_type IS 'where a key belongs: the node, the relation that is the partition on this node, and the table on that node if it is another one';
+
+CREATE FUNCTION shardman.get_partition_for_value(relid regclass, VARIADIC vals "any")
+    RETURNS shardman.get_partition_for_value_type
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'get_partition_for_value_wrapper';
+COMMENT ON FUNCTION shardman.get_partition_for_value(regclass, "any") IS 'which partition and node the values of a sharded table''s distribution columns belong to; null for a table that is not sharded';

@@ -27,6 +27,13 @@ pub struct TableId(pub u64);
 #[serde(transparent)]
 pub struct PartitionNumber(pub u16);
 
+/// A life of a managed sequence: drawn at random when the sequence is created
+/// or begins anew, the same on every node. Random, so that what the log keeps of
+/// one that was rolled back is never taken for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SequenceId(pub u64);
+
 /// PostgreSQL's identifier of a database cluster (`pg_control_system()`), set
 /// by initdb: what tells a data directory from another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,4 +56,12 @@ macro_rules! display_as_number {
         }
     )*};
 }
-display_as_number!(NodeId, ClusterId, TableId, PartitionNumber, SystemIdentifier, LogIndex);
+display_as_number!(
+    NodeId,
+    ClusterId,
+    TableId,
+    PartitionNumber,
+    SequenceId,
+    SystemIdentifier,
+    LogIndex
+);

@@ -18,5 +18,7 @@ pub mod sharding;
 pub mod txn;
 
 pub use identity::{Credential, Identity};
-pub use ids::{ClusterId, LogIndex, NodeId, PartitionNumber, SystemIdentifier, TableId};
+pub use ids::{
+    ClusterId, LogIndex, NodeId, PartitionNumber, SequenceId, SystemIdentifier, TableId,
+};
 pub use server_description::{Mismatch, ServerDescription};

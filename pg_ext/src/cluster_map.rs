@@ -18,9 +18,9 @@ use crate::deadlock;
 use crate::lists::text;
 use crate::membership::{self, Address};
 use crate::moving;
-use crate::node_session::{NODE_ROLE, is_node_session};
+use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
+use crate::peers;
 use crate::recovery;
-use crate::report::Report;
 use crate::{gate, schema_change, snapshot};
 
 /// The cluster as this node knows it.
@@ -109,16 +109,13 @@ impl ClusterMap for Catalogs {
     }
 
     fn endpoint(&self, node: NodeId) -> Result<Endpoint, Refusal> {
-        if is_node_session() && !moving::is_mover() {
+        if is_node_session() && !moving::is_mover() && !is_maintaining() {
             return Err(reach_from_a_participant(node));
         }
         let identity = membership::my_identity().map_err(Refusal::from)?;
         let registry = registry().map_err(Refusal::from)?;
         let Some(member) = registry.member(node) else {
-            let missing = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
-            return Err(Report::new(missing, format!("node {node} does not exist"))
-                .hint("Look at shardman.nodes and shardman.parts.")
-                .into());
+            return Err(peers::no_such_node(node).into());
         };
         let address = Address::parse(&member.connstr).map_err(Refusal::from)?;
         let mut generation = DefaultHasher::new();

@@ -15,9 +15,6 @@ pub struct Counters {
     aborted: AtomicU64,
     recovered: AtomicU64,
     deadlocks: AtomicU64,
-    /// Not shown: numbers that have been given to requests for the right to
-    /// change the schema.
-    ddl_requests: AtomicU64,
 }
 
 /// Counts a transaction that this node coordinated.
@@ -45,12 +42,6 @@ pub fn note_deadlock() {
     if let Some(counters) = counters() {
         counters.deadlocks.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// A number for a request for the right to change the schema, from 1 on and
-/// unique in this life of the server.
-pub fn next_ddl_request() -> u64 {
-    counters().map_or(0, |counters| counters.ddl_requests.fetch_add(1, Ordering::Relaxed)) + 1
 }
 
 /// This node's counters, as a JSON object.

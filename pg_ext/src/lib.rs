@@ -20,14 +20,17 @@ mod lists;
 mod membership;
 mod moving;
 mod node_session;
+mod partition_for_value;
 mod peers;
 mod recovery;
 mod replicated;
 mod report;
 mod schema_change;
+mod sequence;
 mod settings;
 mod shared_memory;
 mod snapshot;
+mod upsert;
 mod worker;
 mod wrapper;
 
@@ -54,6 +57,11 @@ extension_sql_file!(
 extension_sql_file!("../../catalog_sql/schema/locks.sql", name = "locks", requires = ["wrapper"]);
 extension_sql_file!("../../catalog_sql/schema/views.sql", name = "views", requires = ["locks"]);
 extension_sql_file!("../../catalog_sql/schema/moves.sql", name = "moves", requires = ["jobs"]);
+extension_sql_file!(
+    "../../catalog_sql/schema/sequences.sql",
+    name = "sequences",
+    requires = ["views"]
+);
 extension_sql_file!(
     "../../catalog_sql/schema/replicated.sql",
     name = "replicated",
@@ -91,6 +99,7 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::borrow_statistics();
     fdw::router::init();
     snapshot::init();
+    sequence::init();
     replicated::init();
     hooks::install();
     worker::register();

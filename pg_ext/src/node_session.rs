@@ -30,7 +30,12 @@ pub const APPLY: &str = "shardman.apply";
 /// `SET shardman.gate TO '<GateRequest>'`.
 pub const GATE: &str = "shardman.gate";
 
+/// `SET shardman.maintain TO '<Maintenance as JSON>'`.
+pub const MAINTAIN: &str = "shardman.maintain";
+
 thread_local! {
+    /// A user is in force until [`end_maintenance`], whatever commits meanwhile.
+    static IS_MAINTAINING: Cell<bool> = const { Cell::new(false) };
     /// Found out once a backend: the authenticated user never changes.
     static IS_NODE_SESSION: Cell<Option<bool>> = const { Cell::new(None) };
 }
@@ -114,6 +119,33 @@ pub fn act_as(user: &str) -> Result<(), Report> {
     Ok(())
 }
 
+/// The same through the commits of VACUUM and its like, until `end_maintenance`
+/// or an abort. They run users' functions as the tables' owners and restricted,
+/// so nothing could leave the user.
+pub fn maintain_as(user: &str) -> Result<(), Report> {
+    act_as(user)?;
+    // SAFETY: a read and a write of backend variables. No transaction may begin
+    // in a security context.
+    unsafe {
+        let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
+        pg_sys::SetUserIdAndSecContext(role, 0);
+    }
+    IS_MAINTAINING.set(true);
+    Ok(())
+}
+
+/// Whether what runs is no part of another node's transaction.
+pub fn is_maintaining() -> bool {
+    IS_MAINTAINING.get()
+}
+
+/// Back to the node role. Raises nothing.
+pub fn end_maintenance() {
+    IS_MAINTAINING.set(false);
+    leave_user();
+}
+
 fn unknown_role(user: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
@@ -166,6 +198,9 @@ unsafe extern "C-unwind" fn on_transaction_end(
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     let ends = matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE);
     if ends && IS_NODE_SESSION.get() == Some(true) {
-        leave_user();
+        let stays = event == XACT_EVENT_COMMIT && IS_MAINTAINING.get();
+        if !stays {
+            end_maintenance();
+        }
     }
 }

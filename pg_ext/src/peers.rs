@@ -38,3 +38,12 @@ pub fn tell_several(nodes: &[NodeId], commands: &[&NodeCommand]) -> Result<(), R
     let statement = commands.iter().map(statement).collect::<Vec<_>>().join("; ");
     Ok(snapshot::allowing_ddl(|| fdw::session::execute_on_all(nodes, &statement))?)
 }
+
+/// The refusal of a node that is no member.
+pub fn no_such_node(node: NodeId) -> Report {
+    Report::new(
+        pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("node {node} does not exist"),
+    )
+    .hint("Look at shardman.nodes and shardman.parts.")
+}

@@ -15,6 +15,7 @@ static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static MAX_PARALLEL_MOVES: GucSetting<i32> = GucSetting::<i32>::new(2);
 static MOVE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -43,6 +44,12 @@ pub fn enable_router() -> bool {
 /// Whether REPEATABLE READ takes a snapshot of the whole cluster.
 pub fn global_snapshot() -> bool {
     GLOBAL_SNAPSHOT.get()
+}
+
+/// How long this node may go by what a majority has last confirmed; zero for
+/// ever.
+pub fn lease_timeout() -> Duration {
+    Duration::from_millis(u64::try_from(LEASE_TIMEOUT.get()).unwrap_or(0))
 }
 
 /// After what silence a member is marked down; zero for never.
@@ -158,6 +165,16 @@ pub fn define() {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"shardman.lease_timeout",
+        c"Sets how long a node that is cut off from the majority serves sharded and replicated tables.",
+        c"Longer than the loss of a leader takes to be mended (about 3 s), and shorter than shardman.node_timeout. 0 lets a node that is cut off go on reading and writing what it can reach.",
+        &LEASE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"shardman.node_timeout",

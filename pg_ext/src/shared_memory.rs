@@ -10,12 +10,14 @@ use pgrx::prelude::*;
 use crate::compat;
 use crate::counters::Counters;
 use crate::deadlock::Place;
+use crate::schema_change::Standing;
 
 /// The hooks that were there before us.
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
 static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
+static STANDING: AtomicPtr<Standing> = AtomicPtr::new(std::ptr::null_mut());
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -50,6 +52,12 @@ pub fn counters() -> Option<&'static Counters> {
     unsafe { COUNTERS.load(Ordering::Relaxed).as_ref() }
 }
 
+/// How this node stands to the schema; `None` before the server has started up.
+pub fn standing() -> Option<&'static Standing> {
+    // SAFETY: as above.
+    unsafe { STANDING.load(Ordering::Relaxed).as_ref() }
+}
+
 /// This backend's place; `None` in processes that run no transactions.
 pub fn my_place() -> Option<&'static Place> {
     // SAFETY: MyProc is null or this process's PGPROC.
@@ -72,9 +80,9 @@ unsafe extern "C-unwind" fn request() {
             previous();
         }
         // Each structure begins at a multiple of a cache line.
-        let rounding = 2 * 128;
+        let rounding = 3 * 128;
         pg_sys::RequestAddinShmemSpace(
-            count() * size_of::<Place>() + size_of::<Counters>() + rounding,
+            count() * size_of::<Place>() + size_of::<Counters>() + size_of::<Standing>() + rounding,
         );
     }
 }
@@ -88,6 +96,7 @@ unsafe extern "C-unwind" fn startup() {
         }
         PLACES.store(zeroed(c"shardman backends", count() * size_of::<Place>()), Ordering::Relaxed);
         COUNTERS.store(zeroed(c"shardman counters", size_of::<Counters>()), Ordering::Relaxed);
+        STANDING.store(zeroed(c"shardman standing", size_of::<Standing>()), Ordering::Relaxed);
         COUNT.store(count(), Ordering::Relaxed);
     }
 }

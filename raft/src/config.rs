@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::SystemIdentifier;
 use cluster::txn::Life;
@@ -30,6 +30,9 @@ pub struct Config {
     /// Whether a transaction of this server still wants what it asked the log
     /// for under this number. Called from the Raft thread.
     pub is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    /// Called with the end of a lease whenever a majority has confirmed that
+    /// this node is one of them. From the Raft thread.
+    pub renew_lease: Box<dyn Fn(Instant) + Send + Sync>,
     /// Times that may change while the thread runs.
     pub limits: Arc<Limits>,
     /// Where [`Event`]s go. Use an unbounded channel: a full one would hold up
@@ -58,6 +61,7 @@ impl Config {
             snapshot_after: 1000,
             life: Life(0),
             is_wanted: Box::new(|_| false),
+            renew_lease: Box::new(|_| ()),
             limits: Arc::default(),
             events,
             wake,
@@ -70,11 +74,12 @@ impl Config {
 #[derive(Debug)]
 pub struct Limits {
     node_timeout_ms: AtomicU64,
+    lease_ms: AtomicU64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { node_timeout_ms: AtomicU64::new(10_000) }
+        Limits { node_timeout_ms: AtomicU64::new(10_000), lease_ms: AtomicU64::new(0) }
     }
 }
 
@@ -85,7 +90,19 @@ impl Limits {
         Duration::from_millis(self.node_timeout_ms.load(Ordering::Relaxed))
     }
 
+    /// How long a node may go by what a majority has last confirmed; zero for
+    /// ever.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.load(Ordering::Relaxed))
+    }
+
     /// Changes that.
+    pub fn set_lease(&self, lease: Duration) {
+        let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.lease_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// Changes the time after which a member is marked down.
     pub fn set_node_timeout(&self, timeout: Duration) {
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         self.node_timeout_ms.store(millis, Ordering::Relaxed);

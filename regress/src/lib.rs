@@ -27,5 +27,5 @@ pub use keys::{key_on_node, keys_on_node};
 pub use paused::PausedProcess;
 pub use pg_regress::Suite;
 pub use proxy::{Moment, Proxy, Stop};
-pub use session::{Session, db_error};
+pub use session::{Answer, Session, db_error};
 pub use wait::eventually;

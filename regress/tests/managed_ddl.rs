@@ -102,6 +102,8 @@ fn a_change_of_a_sharded_table_is_one_on_every_node() -> anyhow::Result<()> {
         "ALTER TABLE t DISABLE TRIGGER shouts",
         "ALTER TABLE t ENABLE TRIGGER shouts",
         "DROP TRIGGER shouts ON t",
+        "ALTER TABLE t SET (fillfactor = 50, toast.autovacuum_enabled = off)",
+        "ALTER TABLE t RESET (toast.autovacuum_enabled), SET (fillfactor = 40)",
         "ALTER TABLE t DROP COLUMN extra",
         "ALTER TABLE t SET SCHEMA other_schema",
         "ALTER TABLE other_schema.t RENAME TO renamed",
@@ -111,6 +113,9 @@ fn a_change_of_a_sharded_table_is_one_on_every_node() -> anyhow::Result<()> {
     }
     // Rows are where they were, and found by the new name of the key.
     for node in &stage.nodes {
+        let storage = "SELECT string_agg(DISTINCT reloptions::text, ' ') FROM pg_class
+                       WHERE relnamespace = 'shardman_data'::regnamespace AND relkind = 'r'";
+        assert_eq!(node.value(storage)?, "{fillfactor=40}");
         assert_eq!(node.integer("SELECT count(*) FROM other_schema.renamed")?, 60);
         let sql = "SELECT note FROM other_schema.renamed WHERE key = 31";
         assert_eq!(node.value(sql)?, "n31");
@@ -242,12 +247,15 @@ fn what_cannot_be_done_on_every_node_is_refused_and_says_why() -> anyhow::Result
     for (sql, code) in [
         ("ALTER TABLE t ADD PRIMARY KEY (note)", "0A000"),
         ("ALTER TABLE t ADD COLUMN u integer UNIQUE", "0A000"),
-        ("ALTER TABLE t ADD COLUMN s serial", "0A000"),
         ("ALTER TABLE t ADD COLUMN r integer REFERENCES plain (id)", "0A000"),
         ("ALTER TABLE t ATTACH PARTITION plain FOR VALUES WITH (MODULUS 6, REMAINDER 1)", "0A000"),
         ("ALTER TABLE t DETACH PARTITION plain", "0A000"),
-        ("ALTER TABLE t SET (fillfactor = 50)", "0A000"),
+        ("ALTER TABLE t SET (fillfactor = 50), ADD COLUMN c integer", "0A000"),
         ("ALTER TABLE t SET TABLESPACE pg_default", "0A000"),
+        ("CREATE UNIQUE INDEX ON t (note)", "0A000"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY ON t (lower(note))", "0A000"),
+        ("ALTER TABLE t ADD UNIQUE USING INDEX by_note", "0A000"),
+        ("MERGE INTO t USING plain AS p ON t.id = p.id WHEN MATCHED THEN DELETE", "0A000"),
         ("CREATE RULE r AS ON INSERT TO t DO NOTHING", "0A000"),
     ] {
         let error = node.failure(sql)?;
@@ -262,8 +270,10 @@ fn what_cannot_be_done_on_every_node_is_refused_and_says_why() -> anyhow::Result
     assert_eq!(stage.agree()?, before);
     // Nobody but the owner.
     node.run("SET ROLE reader")?;
-    let error = node.failure("ALTER TABLE t ADD COLUMN mine integer")?;
-    assert_eq!(error.code().code(), "42501", "{error:?}");
+    for sql in ["ALTER TABLE t ADD COLUMN mine integer", "ALTER TABLE t SET (fillfactor = 50)"] {
+        let error = node.failure(sql)?;
+        assert_eq!(error.code().code(), "42501", "{error:?}");
+    }
     Ok(())
 }
 

@@ -334,6 +334,8 @@ fn ddl_is_the_same_everywhere(stage: &Stage) -> anyhow::Result<()> {
     )?;
     let statements = [
         "ALTER TABLE d ADD COLUMN extra integer DEFAULT 7, ADD CHECK (extra > 0)",
+        // Each node would draw another one.
+        "ALTER TABLE d ADD COLUMN token uuid DEFAULT gen_random_uuid()",
         "CREATE UNIQUE INDEX ON d (note)",
         "CREATE INDEX named ON d (lower(note))",
         "ALTER INDEX named RENAME TO renamed",
@@ -379,8 +381,8 @@ fn ddl_is_the_same_everywhere(stage: &Stage) -> anyhow::Result<()> {
         ("ALTER TABLE e DISABLE TRIGGER ALL", "42501"),
         ("ALTER TABLE e DISABLE TRIGGER shardman_update", "42501"),
         ("ALTER TABLE e SET UNLOGGED", "0A000"),
-        ("SELECT shardman.apply_changes(1, '\\x54')", "42501"),
-        ("SELECT shardman.lock_writers('t1')", "42501"),
+        ("SELECT shardman.apply_changes(1, 1, '\\x54')", "42501"),
+        ("SELECT shardman.lock_writers(1, 't1')", "42501"),
     ] {
         let error = stage.nodes[1].failure(sql)?;
         assert_eq!(error.code().code(), code, "{sql}: {}", error.message());

@@ -92,3 +92,90 @@ fn a_kept_plan_locks_the_table_and_no_partition_that_it_does_not_read() -> anyho
     }
     Ok(())
 }
+
+#[test]
+fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> anyhow::Result<()> {
+    const ROUTED: &[&str] = &[
+        "SELECT * FROM both_of WHERE id = 1",
+        "SELECT * FROM sums WHERE id = 2",
+        "SELECT * FROM small WHERE id = 3 AND v = 4",
+        "WITH x AS (SELECT * FROM t WHERE id = 4) SELECT * FROM x JOIN item USING (id)",
+        "SELECT v, (SELECT max(n) FROM item i WHERE i.id = t.id) FROM t WHERE id = 5",
+        "SELECT v FROM t WHERE id = 6 AND EXISTS (SELECT FROM item i WHERE i.id = t.id)",
+        "SELECT id FROM t WHERE id = 7 UNION ALL SELECT n FROM item WHERE id = 7",
+        "UPDATE t SET v = (SELECT sum(n) FROM item i WHERE i.id = t.id) WHERE id = 8",
+        "UPDATE small SET v = 1 WHERE id = 8",
+        "DELETE FROM t WHERE id = 9",
+        "INSERT INTO item SELECT id, 9 FROM t WHERE id = 9",
+        "INSERT INTO item VALUES (1, 7), (1, 8), (1, 9)",
+        "INSERT INTO item (n) VALUES (7), (8)",
+        "SELECT * FROM guarded WHERE tenant = 3",
+        "SELECT body FROM guarded",
+        "UPDATE guarded SET body = 'x'",
+        "INSERT INTO guarded VALUES (3, 'x')",
+        "INSERT INTO guarded VALUES (3, 'x') ON CONFLICT (tenant) DO UPDATE SET body = 'y'",
+    ];
+    const NOT: &[(&str, &str)] = &[
+        ("SELECT rank() OVER () FROM t WHERE id = 1", "window functions"),
+        ("SELECT v FROM t WHERE id = 1 AND v > (SELECT avg(v) FROM t)", "not fixed"),
+        ("SELECT a.v FROM t a JOIN t b ON a.id = 1 AND b.id = 2", "different values"),
+        ("SELECT * FROM small WHERE id = 3 AND 1 / v > 0", "row security"),
+        ("SELECT * FROM small WHERE id = 3 AND v::text LIKE pg_temp.tell(v)", "row security"),
+        ("UPDATE t SET id = 2 WHERE id = 1", "assigns to a distribution column"),
+        ("INSERT INTO said VALUES (1)", "triggers for statements"),
+        ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded"),
+        ("WITH d AS (DELETE FROM t WHERE id = 1 RETURNING *) SELECT * FROM d", "writes"),
+    ];
+    let cluster = TestCluster::up(3)?;
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v int) WITH (distributed_by = 'id', num_parts = 6);
+         CREATE TABLE item (id int DEFAULT 5, n int, PRIMARY KEY (id, n))
+             WITH (distributed_by = 'id', colocate_with = 't');
+         CREATE TABLE guarded (tenant int PRIMARY KEY, body text)
+             WITH (distributed_by = 'tenant', num_parts = 6);
+         CREATE TABLE said (id int) WITH (distributed_by = 'id', num_parts = 6);
+         CREATE TABLE plain (v int);
+         CREATE VIEW both_of AS SELECT id, v, n FROM t JOIN item USING (id);
+         CREATE VIEW sums AS SELECT id, sum(n) AS s FROM item GROUP BY id;
+         CREATE VIEW small WITH (security_barrier) AS SELECT id, v FROM t WHERE v < 10;
+         CREATE FUNCTION pg_temp.tell(int) RETURNS text LANGUAGE sql AS 'SELECT $1::text'",
+    )?;
+    let everywhere = "CREATE ROLE tenant; CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql
+                      AS 'BEGIN RETURN NULL; END'";
+    for node in 1..=3 {
+        cluster.session(node)?.run(everywhere)?;
+    }
+    one.run(
+        "CREATE TRIGGER say AFTER INSERT ON said FOR EACH STATEMENT EXECUTE FUNCTION say();
+         CREATE TRIGGER tell AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION say();
+         ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON guarded USING (tenant = current_setting('app.tenant')::int);
+         GRANT ALL ON t, item, guarded, said TO tenant;
+         GRANT ALL ON plain, both_of, sums, small TO tenant;
+         SET app.tenant = 3; SET ROLE tenant",
+    )?;
+    let explained = |options: &str, sql: &str| -> anyhow::Result<String> {
+        let rows = one.rows(&format!("EXPLAIN ({options}) {sql}"))?;
+        Ok(rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n"))
+    };
+    for sql in ROUTED {
+        let plan = explained("COSTS OFF", sql)?;
+        anyhow::ensure!(plan.contains("Custom Scan (Router)"), "{sql}:\n{plan}");
+    }
+    for (sql, reason) in NOT {
+        for options in ["COSTS OFF", "FORMAT JSON", "FORMAT XML", "FORMAT YAML"] {
+            let plan = explained(options, sql)?;
+            let line = plan.lines().find(|line| line.contains("Not") && line.contains("Routed"));
+            anyhow::ensure!(line.is_some_and(|l| l.contains(reason)), "{sql}:\n{plan}");
+            if options == "FORMAT JSON" {
+                let plan: serde_json::Value = serde_json::from_str(&plan)?;
+                anyhow::ensure!(plan[0]["Not Routed"].is_string() && plan[0]["Plan"].is_object());
+            }
+        }
+    }
+    // What is no point statement does not make anybody wonder.
+    let plan = explained("COSTS OFF", "SELECT count(*) FROM t")?;
+    anyhow::ensure!(!plan.contains("Routed"), "{plan}");
+    Ok(())
+}

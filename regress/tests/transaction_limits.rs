@@ -1,8 +1,11 @@
 //! What a transaction over several nodes refuses, each with its reason, and what
 //! works in one although a prepared transaction could not hold it.
 
+use std::time::Duration;
+
 use regress::{Session, TestCluster};
 
+const BOUND: Duration = Duration::from_secs(10);
 const TABLE: &str =
     "CREATE TABLE t (id int PRIMARY KEY, v int) WITH (distributed_by = 'id', num_parts = 3);
      INSERT INTO t SELECT g, 0 FROM generate_series(1, 30) g";
@@ -73,6 +76,15 @@ fn notifications_go_with_the_commit() -> anyhow::Result<()> {
     session.run(&format!("BEGIN; UNLISTEN c; {WRITE}; NOTIFY c, 'x'; ROLLBACK"))?;
     assert_eq!(session.value("SELECT pg_listening_channels()")?, "c");
     assert_eq!(writes(&cluster)?, 1);
+    // The listeners of this node hear what was committed, those of others nothing.
+    let (mut here, mut elsewhere) = (cluster.session(1)?, cluster.session(2)?);
+    here.run("LISTEN d")?;
+    elsewhere.run("LISTEN d")?;
+    session.run(&format!("BEGIN; {WRITE}; NOTIFY d, 'rolled back'; ROLLBACK"))?;
+    session.run(&format!("BEGIN; {WRITE}; NOTIFY d, 'committed'; COMMIT"))?;
+    assert_eq!(here.notification(BOUND)?, ("d".to_owned(), "committed".to_owned()));
+    cluster.session(2)?.run("NOTIFY d, 'of its own node'")?;
+    assert_eq!(elsewhere.notification(BOUND)?, ("d".to_owned(), "of its own node".to_owned()));
     Ok(())
 }
 

@@ -26,10 +26,46 @@ pub enum Command {
     Dev(DevCommand),
     /// The cluster as one node sees it: nodes, leader, partitions per node
     Status(Target),
-    /// The nodes and whether they answer
+    /// The nodes and whether they answer; or take the partitions off one
     Nodes(NodesArguments),
+    /// Move partitions until all nodes hold alike
+    Rebalance(RebalanceArguments),
     /// The sharded tables and where their partitions are
     Tables(Target),
+    /// The database as SQL: for a new cluster, or for one plain PostgreSQL
+    Dump(DumpArguments),
+}
+
+/// `nodes drain`.
+#[derive(Args)]
+pub struct DrainArguments {
+    /// The node's id, as `nodes` shows it
+    #[arg(long, value_name = "ID")]
+    pub id: i32,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rebalance`.
+#[derive(Args)]
+pub struct RebalanceArguments {
+    /// Only this table and those colocated with it
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Nodes are to hold as many bytes, not as many partitions
+    #[arg(long)]
+    pub by_size: bool,
+    /// Only show what would move, and why
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
+    /// Wait until it is done and show how far the moves are
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// The node to ask.
@@ -47,6 +83,23 @@ pub struct Target {
     pub connect_timeout: Duration,
 }
 
+/// `dump`. Restore it with psql. What is local to other nodes is not in it, and
+/// replicated tables are ordinary ones in it.
+#[derive(Args)]
+pub struct DumpArguments {
+    #[command(flatten)]
+    pub target: Target,
+    /// For one server without the extension; by default for a new cluster
+    #[arg(long)]
+    pub plain: bool,
+    /// Where to write it [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where pg_dump and psql are [default: what pg_config says]
+    #[arg(long, env = "SHARDMAN_PG_BINDIR", value_name = "DIR")]
+    pub pg_bindir: Option<PathBuf>,
+}
+
 /// `nodes`.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -60,6 +113,8 @@ pub struct NodesArguments {
 /// What to do about nodes.
 #[derive(Subcommand)]
 pub enum NodesCommand {
+    /// Move all partitions of a node to the others
+    Drain(DrainArguments),
     /// Take a node out of the cluster and wait until it is gone
     Rm(RmArguments),
 }

@@ -1,13 +1,16 @@
 //! The operators' command line: reads the arguments, runs one command and
 //! turns its result into an exit code. What the commands do is in `dev`
-//! (clusters for development on this machine) and `inspect` (asking a cluster).
+//! (clusters for development on this machine), `inspect` (asking a cluster) and
+//! `rebalance` (moving partitions).
 
 mod cli;
 mod connect;
 mod dev;
+mod dump;
 mod exit;
 mod inspect;
 mod output;
+mod rebalance;
 
 use std::process::ExitCode;
 
@@ -34,8 +37,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Status(target) => inspect::status(&target, output),
         Command::Nodes(arguments) => match arguments.command {
             Some(cli::NodesCommand::Rm(removal)) => inspect::remove_node(&removal, output),
+            Some(cli::NodesCommand::Drain(drain)) => rebalance::drain(&drain, output),
             None => inspect::nodes(&arguments.target, output),
         },
+        Command::Rebalance(arguments) => rebalance::rebalance(&arguments, output),
         Command::Tables(target) => inspect::tables(&target, output),
+        Command::Dump(arguments) => dump::dump(&arguments),
     }
 }

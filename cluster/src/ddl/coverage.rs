@@ -23,6 +23,9 @@ pub enum OnSharded {
 pub enum Elsewhere {
     /// Local; the same on every node under `shardman.broadcast_ddl`.
     Broadcast,
+    /// Local; on every node, one after the other, under
+    /// `shardman.broadcast_ddl`.
+    Job,
     /// Always local.
     ThisNode,
 }
@@ -49,6 +52,11 @@ const fn broadcast(tag: &'static str) -> Coverage {
     Coverage { tag, on_sharded, elsewhere: Elsewhere::Broadcast, note: "" }
 }
 
+const fn on_sequences(tag: &'static str) -> Coverage {
+    let (on_sharded, elsewhere) = (OnSharded::EveryNode, Elsewhere::ThisNode);
+    Coverage { tag, on_sharded, elsewhere, note: SEQUENCES }
+}
+
 const fn of_roles(tag: &'static str) -> Coverage {
     Coverage {
         note: "always every node for managed roles, the members of `global`",
@@ -62,12 +70,13 @@ const fn local(tag: &'static str, note: &'static str) -> Coverage {
 }
 
 const NO_TRANSACTION: &str = "cannot run inside a transaction";
+const NODE_BY_NODE: &str = "each node in transactions of its own";
 const REINDEX: &str =
-    "cannot run inside a transaction; CONCURRENTLY, of a table or an index, is a job on every node";
+    "each node in transactions of its own; CONCURRENTLY, of a table or an index, is a job";
 const SPACES: &str =
-    "every node, as a job, with {rgid} in the location or WITH (global) or shardman.broadcast_ddl";
+    "on every node also with {rgid} in the location or WITH (global), whatever broadcast_ddl is";
 const SHARED: &str = "a server's own matter";
-const COUNTS_HERE: &str = "a sequence counts on one node only";
+const SEQUENCES: &str = "managed sequences: docs/sequences.md";
 const OWN_ROWS: &str = "its rows come from a query that each node would run again";
 const RULES: &str = "a rule would be applied on the node that takes the statement and again on the node that holds the row";
 
@@ -98,7 +107,7 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER ROUTINE"),
     on_tables("ALTER RULE", OnSharded::Refused, RULES),
     on_tables("ALTER SCHEMA", OnSharded::EveryNode, "of a schema that holds sharded tables"),
-    local("ALTER SEQUENCE", COUNTS_HERE),
+    on_sequences("ALTER SEQUENCE"),
     broadcast("ALTER SERVER"),
     on_tables("ALTER STATISTICS", OnSharded::EveryNode, ""),
     local("ALTER SUBSCRIPTION", SHARED),
@@ -119,15 +128,15 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("ALTER VIEW"),
     Coverage {
         tag: "ANALYZE",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: "statistics of this node's planner, with samples of the partitions of other nodes",
+        note: "and samples of all partitions for this node's planner; for that of every node: `shardman.global_analyze()`",
     },
     Coverage {
         tag: "CLUSTER",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
     on_tables("COMMENT", OnSharded::EveryNode, ""),
     broadcast("CREATE ACCESS METHOD"),
@@ -154,13 +163,19 @@ pub const COVERAGE: &[Coverage] = &[
     of_roles("CREATE ROLE"),
     on_tables("CREATE RULE", OnSharded::Refused, RULES),
     broadcast("CREATE SCHEMA"),
-    local("CREATE SEQUENCE", COUNTS_HERE),
+    Coverage { elsewhere: Elsewhere::Broadcast, ..on_sequences("CREATE SEQUENCE") },
     broadcast("CREATE SERVER"),
     on_tables("CREATE STATISTICS", OnSharded::EveryNode, ""),
     local("CREATE SUBSCRIPTION", SHARED),
     on_tables("CREATE TABLE", OnSharded::EveryNode, "temporary tables are always local"),
-    local("CREATE TABLE AS", OWN_ROWS),
-    local("CREATE TABLESPACE", SPACES),
+    Coverage {
+        on_sharded: OnSharded::EveryNode,
+        ..local(
+            "CREATE TABLE AS",
+            "with distributed_by the rows go where they belong; otherwise a table of this node",
+        )
+    },
+    Coverage { elsewhere: Elsewhere::Job, ..local("CREATE TABLESPACE", SPACES) },
     broadcast("CREATE TEXT SEARCH CONFIGURATION"),
     broadcast("CREATE TEXT SEARCH DICTIONARY"),
     broadcast("CREATE TEXT SEARCH PARSER"),
@@ -200,12 +215,12 @@ pub const COVERAGE: &[Coverage] = &[
     broadcast("DROP ROUTINE"),
     on_tables("DROP RULE", OnSharded::Refused, RULES),
     on_tables("DROP SCHEMA", OnSharded::Refused, "drop sharded tables in it with DROP TABLE first"),
-    local("DROP SEQUENCE", COUNTS_HERE),
+    on_sequences("DROP SEQUENCE"),
     broadcast("DROP SERVER"),
     on_tables("DROP STATISTICS", OnSharded::EveryNode, ""),
     local("DROP SUBSCRIPTION", SHARED),
     on_tables("DROP TABLE", OnSharded::EveryNode, ""),
-    local("DROP TABLESPACE", SPACES),
+    Coverage { elsewhere: Elsewhere::Job, ..local("DROP TABLESPACE", SPACES) },
     broadcast("DROP TEXT SEARCH CONFIGURATION"),
     broadcast("DROP TEXT SEARCH DICTIONARY"),
     broadcast("DROP TEXT SEARCH PARSER"),
@@ -225,13 +240,13 @@ pub const COVERAGE: &[Coverage] = &[
         tag: "LOCK TABLE",
         on_sharded: OnSharded::EveryNode,
         elsewhere: Elsewhere::ThisNode,
-        note: "every node's copy of the parent, and all partitions",
+        note: "every node's copy of the parent, and all partitions; ACCESS SHARE on this node only",
     },
     on_tables("REASSIGN OWNED", OnSharded::EveryNode, ""),
     local("REFRESH MATERIALIZED VIEW", OWN_ROWS),
     Coverage {
         tag: "REINDEX",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
         note: REINDEX,
     },
@@ -247,9 +262,9 @@ pub const COVERAGE: &[Coverage] = &[
     },
     Coverage {
         tag: "VACUUM",
-        on_sharded: OnSharded::ThisNode,
+        on_sharded: OnSharded::Owners,
         elsewhere: Elsewhere::ThisNode,
-        note: NO_TRANSACTION,
+        note: NODE_BY_NODE,
     },
 ];
 
@@ -278,6 +293,7 @@ pub fn print_coverage() -> String {
         };
         let elsewhere = match row.elsewhere {
             Elsewhere::Broadcast => "broadcast",
+            Elsewhere::Job => "broadcast, as a job",
             Elsewhere::ThisNode => "this node",
         };
         // Writing to a String cannot fail.

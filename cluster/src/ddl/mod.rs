@@ -3,8 +3,10 @@
 
 mod carried;
 mod coverage;
+mod maintenance;
 mod password;
 
 pub use carried::{CarriedStatement, ForeignLeaves};
 pub use coverage::{COVERAGE, Coverage, Elsewhere, OnSharded, coverage_of, print_coverage};
+pub use maintenance::Maintenance;
 pub use password::replace_password;

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{DdlAnswer, DdlCommand, DdlPosition, DdlRefusal, NodeRecord, NodeState, TokenId};
+use super::{
+    DdlAnswer, DdlCommand, DdlPosition, DdlRefusal, NodeRecord, NodeState, SequenceBlock,
+    SequenceBounds, TokenId,
+};
 use crate::jobs::{JobAnswer, JobCommand, JobRefusal};
-use crate::{ClusterId, NodeId, SystemIdentifier};
+use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
 /// replay under a new version.
@@ -37,6 +40,28 @@ pub enum MetadataCommand {
     RemoveNode {
         /// Which.
         node: NodeId,
+    },
+    /// Hands out the next values of a sequence: never the same ones again,
+    /// unless it cycles or is set back. A sequence that was never asked about
+    /// stands at its first value.
+    TakeSequenceBlock {
+        /// Which.
+        sequence: SequenceId,
+        /// As the asking node has it.
+        bounds: SequenceBounds,
+        /// How many values at most.
+        count: u32,
+    },
+    /// Puts a sequence elsewhere and hands out the values from there.
+    SetSequence {
+        /// Which.
+        sequence: SequenceId,
+        /// As the asking node has it.
+        bounds: SequenceBounds,
+        /// The next value to be given; none if it is at its end.
+        next: Option<i64>,
+        /// How many values at most.
+        count: u32,
     },
     /// The node got the schema from the holder of this token and serves from
     /// now on. Refused if the schema may have changed meanwhile.
@@ -78,6 +103,8 @@ pub enum Outcome {
     },
     /// What a job's command answered.
     Job(JobAnswer),
+    /// These values of a sequence are the asker's.
+    SequenceBlock(SequenceBlock),
     /// Nothing changed, for this reason.
     Refused(Refusal),
     /// A `Ddl` was accepted.
@@ -120,6 +147,9 @@ pub enum Refusal {
         /// What was asked for.
         id: NodeId,
     },
+    /// No value of the sequence is left.
+    #[error("the sequence is at its end")]
+    SequenceExhausted,
     /// It is not in the state that the command is about.
     #[error("node {id} is not {wanted}")]
     NotInState {

@@ -3,6 +3,7 @@
 mod command;
 mod ddl;
 mod node;
+mod sequence;
 mod state;
 
 pub use command::{MetadataCommand, Outcome, Refusal};
@@ -11,4 +12,5 @@ pub use ddl::{
     DdlStep, DdlTail, EntryKind, Fate, Settlement, Token, TokenHolder, TokenId,
 };
 pub use node::{NodeRecord, NodeState};
+pub use sequence::{Exhausted, SequenceBlock, SequenceBounds, SequencePosition};
 pub use state::Metadata;

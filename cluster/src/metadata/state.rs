@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DdlLog, DdlPosition, DdlRefusal, MetadataCommand, NodeRecord, NodeState, Outcome, Refusal,
-    TokenId,
+    DdlLog, DdlPosition, DdlRefusal, Exhausted, MetadataCommand, NodeRecord, NodeState, Outcome,
+    Refusal, SequenceBlock, SequenceBounds, SequencePosition, TokenId,
 };
 use crate::jobs::{JobCommand, Jobs};
-use crate::{ClusterId, NodeId, SystemIdentifier};
+use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// Everything the log has decided so far. Small: it travels whole in snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Metadata {
     nodes: BTreeMap<NodeId, NodeRecord>,
     /// Ids below this one have been given; a removed node's id stays taken.
     next_node_id: NodeId,
+    /// How far each sequence has been handed out.
+    #[serde(default)]
+    sequences: BTreeMap<SequenceId, SequencePosition>,
     #[serde(default)]
     ddl: DdlLog,
     jobs: Jobs,
@@ -30,6 +33,7 @@ impl Default for Metadata {
             cluster_id: None,
             nodes: BTreeMap::new(),
             next_node_id: NodeId(1),
+            sequences: BTreeMap::new(),
             ddl: DdlLog::default(),
             jobs: Jobs::default(),
         }
@@ -79,6 +83,12 @@ impl Metadata {
             }
             MetadataCommand::ActivateNode { node } => self.activate_node(node),
             MetadataCommand::RemoveNode { node } => self.remove_node(node),
+            MetadataCommand::TakeSequenceBlock { sequence, bounds, count } => {
+                self.take_block(sequence, &bounds, count)
+            }
+            MetadataCommand::SetSequence { sequence, bounds, next, count } => {
+                Ok(self.set_sequence(sequence, &bounds, next, count))
+            }
             MetadataCommand::AdmitNode { node, token } => self.admit_node(node, token),
             MetadataCommand::MarkDown { node } => self.mark_down(node),
             MetadataCommand::ReturnNode { node, position } => self.return_node(node, position),
@@ -142,6 +152,34 @@ impl Metadata {
         let member = self.nodes.get_mut(&id).ok_or(Refusal::UnknownNode { id })?;
         member.state = NodeState::Active;
         Ok(Outcome::Applied)
+    }
+
+    fn take_block(
+        &mut self,
+        sequence: SequenceId,
+        bounds: &SequenceBounds,
+        count: u32,
+    ) -> Result<Outcome, Refusal> {
+        let start = SequencePosition::at_start(bounds);
+        let mut position = self.sequences.get(&sequence).copied().unwrap_or(start);
+        let block = position.take(bounds, count).map_err(|Exhausted| Refusal::SequenceExhausted)?;
+        self.sequences.insert(sequence, position);
+        Ok(Outcome::SequenceBlock(block))
+    }
+
+    fn set_sequence(
+        &mut self,
+        sequence: SequenceId,
+        bounds: &SequenceBounds,
+        next: Option<i64>,
+        count: u32,
+    ) -> Outcome {
+        let mut position = SequencePosition::at_start(bounds);
+        position.set(next);
+        // At its end there is nothing to hand out, and that is no mistake.
+        let block = next.and_then(|_| position.take(bounds, count).ok());
+        self.sequences.insert(sequence, position);
+        Outcome::SequenceBlock(block.unwrap_or(SequenceBlock { first: bounds.first, count: 0 }))
     }
 
     fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
@@ -282,6 +320,36 @@ mod tests {
         assert!(metadata.has_removed(NodeId(2)) && !metadata.has_removed(NodeId(3)));
         assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(3) });
         assert!(!metadata.has_removed(NodeId(3)));
+    }
+
+    #[test]
+    fn a_sequence_is_handed_out_in_blocks_that_never_overlap() {
+        let mut metadata = cluster_of_one();
+        let sequence = SequenceId(5);
+        let bounds = SequenceBounds { first: 1, increment: 1, min: 1, max: 1000, cycle: false };
+        let take = |metadata: &mut Metadata, sequence| {
+            metadata.apply(MetadataCommand::TakeSequenceBlock { sequence, bounds, count: 300 })
+        };
+        let block = |first, count| Outcome::SequenceBlock(SequenceBlock { first, count });
+        assert_eq!(take(&mut metadata, sequence), block(1, 300));
+        assert_eq!(take(&mut metadata, sequence), block(301, 300));
+        assert_eq!(take(&mut metadata, SequenceId(6)), block(1, 300));
+        let json = serde_json::to_string(&metadata).unwrap();
+        let mut metadata: Metadata = serde_json::from_str(&json).unwrap();
+        assert_eq!(take(&mut metadata, sequence), block(601, 300));
+        let set = |next| MetadataCommand::SetSequence { sequence, bounds, next, count: 300 };
+        assert_eq!(metadata.apply(set(Some(900))), block(900, 101));
+        let exhausted = Outcome::Refused(Refusal::SequenceExhausted);
+        assert_eq!(take(&mut metadata, sequence), exhausted);
+        assert_eq!(metadata.apply(set(None)), block(1, 0));
+        assert_eq!(take(&mut metadata, sequence), exhausted);
+    }
+
+    #[test]
+    fn a_state_from_before_sequences_is_read() {
+        let mut old = serde_json::to_value(cluster_of_one()).unwrap();
+        old.as_object_mut().unwrap().remove("sequences");
+        assert_eq!(serde_json::from_value::<Metadata>(old).unwrap(), cluster_of_one());
     }
 
     #[test]

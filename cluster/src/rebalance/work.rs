@@ -52,13 +52,8 @@ pub enum MoveWork {
         /// The source's.
         description: SourceDescription,
     },
-    /// On the destination.
-    Copy {
-        /// The move.
-        relocation: Relocation,
-        /// Bytes a second; 0 for as fast as it goes.
-        rate: u64,
-    },
+    /// On the destination, as fast as its settings allow.
+    Copy(Relocation),
     /// On the destination.
     MakeIndexes {
         /// The move.

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ForeignKeyDefinition, TableDefinition};
-use crate::TableId;
+use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
 use crate::rebalance::MoveCommand;
+use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
 /// qualified and spelled out: nothing depends on the receiver's search_path.
@@ -61,6 +61,33 @@ pub enum NodeCommand {
         /// Complete and qualified.
         statement: String,
     },
+    /// Give a sharded table that was just filled what hangs on it.
+    Attach(TableDefinition),
+    /// Make a managed sequence and register it.
+    CreateSequence(SequenceDefinition),
+    /// A table's columns have these sequences: name and register them so.
+    AlignSequences {
+        /// The table.
+        table: TableId,
+        /// All of them.
+        sequences: Vec<SequenceDefinition>,
+    },
+    /// Have nobody draw from a sequence until the transaction ends.
+    LockSequence {
+        /// Its present life.
+        sequence: SequenceId,
+    },
+    /// A sequence begins anew.
+    BeginSequenceAnew {
+        /// Its life until now.
+        sequence: SequenceId,
+        /// From now on.
+        new: SequenceId,
+        /// Its first value.
+        first: i64,
+        /// Values that a node takes at a time.
+        block_size: u32,
+    },
     /// Add foreign keys to a sharded table that has its leaves.
     AddForeignKeys {
         /// The referencing table.
@@ -74,6 +101,15 @@ pub enum NodeCommand {
         table: TableId,
         /// The constraints.
         names: Vec<String>,
+    },
+    /// Change the storage parameters of a sharded table's real leaves.
+    SetStorage {
+        /// The table.
+        table: TableId,
+        /// `"fillfactor" = '70'`, ….
+        set: Vec<String>,
+        /// Names, quoted.
+        reset: Vec<String>,
     },
     /// Run `SET CONSTRAINTS` for leaves.
     SetConstraints {
@@ -105,7 +141,9 @@ impl NodeCommand {
             | NodeCommand::PinTime { .. }
             | NodeCommand::NoteDdlPosition { .. }
             | NodeCommand::NoteTableId { .. }
+            | NodeCommand::LockSequence { .. }
             | NodeCommand::Move(_)
+            | NodeCommand::SetConstraints { .. }
             | NodeCommand::Run { .. } => false,
             NodeCommand::Carry(carried) => carried.is_schema_change,
             _ => true,
@@ -116,7 +154,7 @@ impl NodeCommand {
     /// be left to do it later.
     pub fn needs_every_node(&self) -> bool {
         match self {
-            NodeCommand::CreateTable(_) => false,
+            NodeCommand::CreateTable(_) | NodeCommand::SetStorage { .. } => false,
             NodeCommand::Carry(carried) => carried.needs_every_node,
             _ => true,
         }

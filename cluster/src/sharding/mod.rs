@@ -7,6 +7,7 @@ mod identifier;
 mod leaf_name;
 mod options;
 mod placement;
+mod sequence;
 
 pub use command::NodeCommand;
 pub use definition::{
@@ -19,3 +20,4 @@ pub use options::{
     separate_options,
 };
 pub use placement::place;
+pub use sequence::SequenceDefinition;

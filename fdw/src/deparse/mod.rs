@@ -1,6 +1,7 @@
 //! Remote SQL. Conditions are printed by PostgreSQL itself; the fixed shapes of
 //! modifications are written out.
 
+mod conflict;
 mod direct;
 mod from;
 mod leaf_schema;
@@ -11,6 +12,7 @@ mod printer;
 mod query;
 mod select;
 
+pub use conflict::{OnConflict, conflict_clause};
 pub use direct::{Direct, direct_statement};
 pub use from::{Condition, From, JoinKind};
 pub use leaf_schema::at_owner;

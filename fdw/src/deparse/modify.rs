@@ -1,26 +1,32 @@
 //! INSERT, UPDATE, DELETE by ctid, TRUNCATE: fixed shapes with parameters.
 
+use super::conflict::{ALIAS, OnConflict};
 use crate::backend::Attribute;
 use crate::placement::RemoteRelation;
 
 /// `INSERT … VALUES` of `rows` rows. Generated columns get DEFAULT and take no
-/// parameter; `returning` holds names as SQL.
+/// parameter; `returning` holds names as SQL. The parameters of `conflict` come
+/// first.
 pub fn insert_statement(
     relation: &RemoteRelation,
     targets: &[Attribute],
     rows: usize,
-    does_nothing_on_conflict: bool,
+    conflict: &OnConflict,
     returning: &[Vec<u8>],
 ) -> Vec<u8> {
     let mut sql = b"INSERT INTO ".to_vec();
     sql.extend(&relation.sql_name);
+    if conflict.has_alias {
+        sql.extend(b" AS ");
+        sql.extend(ALIAS.to_bytes());
+    }
     if targets.is_empty() {
         sql.extend(b" DEFAULT VALUES");
     } else {
         sql.extend(b" (");
         sql.extend(column_list(relation, targets));
         sql.extend(b") VALUES ");
-        let mut parameter = 0;
+        let mut parameter = conflict.parameters;
         for row in 0..rows {
             sql.extend(if row == 0 { &b"("[..] } else { &b", ("[..] });
             for (i, target) in targets.iter().enumerate() {
@@ -32,9 +38,7 @@ pub fn insert_statement(
             sql.push(b')');
         }
     }
-    if does_nothing_on_conflict {
-        sql.extend(b" ON CONFLICT DO NOTHING");
-    }
+    sql.extend(&conflict.clause);
     returning_clause(&mut sql, returning);
     sql
 }

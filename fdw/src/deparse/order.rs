@@ -6,8 +6,10 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Node, NodeTag};
 
+use super::parameters::Parameters;
 use super::select::make;
 use crate::backend::{bytes_of, cells};
+use crate::scan::Bound;
 
 /// One item of ORDER BY.
 pub struct SortKey {
@@ -102,7 +104,16 @@ pub(super) unsafe fn order_clause(
     [&b" ORDER BY "[..], &items.join(&b", "[..])].concat()
 }
 
-/// ` LIMIT n`
-pub fn limit_clause(rows: i64) -> Vec<u8> {
-    format!(" LIMIT {rows}").into_bytes()
+/// ` LIMIT n`, or ` LIMIT $n`
+pub fn limit_clause(bound: Bound, parameters: &mut Parameters) -> Vec<u8> {
+    match bound {
+        Bound::Rows(rows) => format!(" LIMIT {rows}"),
+        Bound::Value(value) => {
+            // SAFETY: the planner's expression over parameters; a Param comes back.
+            let parameter = unsafe { parameters.value(value).cast::<pg_sys::Param>() };
+            // SAFETY: as above.
+            format!(" LIMIT ${}", unsafe { (*parameter).paramid })
+        }
+    }
+    .into_bytes()
 }

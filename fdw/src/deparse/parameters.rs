@@ -117,6 +117,12 @@ impl Parameters {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        // SAFETY: NIL or a list of our own.
+        unsafe { self.found.as_ref() }.map_or(0, |list| list.length as usize)
+    }
+
     /// The expressions, for `fdw_exprs`.
     pub fn into_list(self) -> *mut pg_sys::List {
         self.found

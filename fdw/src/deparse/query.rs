@@ -13,6 +13,7 @@ use super::{Parameters, RowLock, SortKey};
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 use crate::placement::Placement;
+use crate::scan::Bound;
 use crate::shippable::{StateForm, state_form};
 use crate::types::TransmissionModes;
 
@@ -36,7 +37,7 @@ pub struct RemoteQuery<'a> {
     /// The order of the rows.
     pub order: Vec<SortKey>,
     /// LIMIT.
-    pub limit: Option<i64>,
+    pub limit: Option<Bound>,
     /// Row locks by range table index; of joins only.
     pub locks: Vec<(u32, RowLock)>,
 }
@@ -80,6 +81,7 @@ pub unsafe fn query_statement(
 unsafe fn printed(remote: &RemoteQuery<'_>, parameters: &mut Parameters) -> Result<Vec<u8>, Error> {
     // SAFETY: as in `query_statement`; casts follow the tags.
     unsafe {
+        let limit = remote.limit.map(|bound| limit_clause(bound, parameters));
         let mut printer = Printer::new(&remote.entries, remote.placement, parameters);
         if remote.is_grouped && !remote.order.is_empty() {
             // In ORDER BY a bare name means an output column first, and a function
@@ -122,7 +124,7 @@ unsafe fn printed(remote: &RemoteQuery<'_>, parameters: &mut Parameters) -> Resu
         }
         sql.extend(printer.clause(b" HAVING ", &expressions(remote.having)));
         sql.extend(order_clause(&remote.order, |e| printer.expression(e)));
-        sql.extend(remote.limit.map(limit_clause).unwrap_or_default());
+        sql.extend(limit.unwrap_or_default());
         for (index, lock) in &remote.locks {
             sql.extend(lock.strength_sql());
             sql.extend(b" OF ");

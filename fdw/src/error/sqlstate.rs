@@ -25,6 +25,8 @@ impl SqlState {
     pub const INVALID_AUTHORIZATION: SqlState = SqlState(*b"28000");
     /// 2F003
     pub const PASSWORD_REQUIRED: SqlState = SqlState(*b"2F003");
+    /// 42501
+    pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(*b"42501");
     /// 42704
     pub const UNDEFINED_OBJECT: SqlState = SqlState(*b"42704");
     /// 40001

@@ -33,20 +33,51 @@ pub unsafe extern "C-unwind" fn begin_insert(
     unsafe { callback(|| inserting::begin(node, info)) }
 }
 
+mod raw {
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        /// Not the guarded binding: its errors keep their fields.
+        pub fn ExecWithCheckOptions(
+            kind: pg_sys::WCOKind::Type,
+            info: *mut pg_sys::ResultRelInfo,
+            slot: *mut pg_sys::TupleTableSlot,
+            estate: *mut pg_sys::EState,
+        );
+    }
+}
+
+/// Checks a new row by the policies of its table, which the executor does for local
+/// tables only. A plain-old frame.
+unsafe fn check_policies(estate: *mut EState, info: *mut ResultRelInfo, slot: *mut TupleTableSlot) {
+    // SAFETY: the executor's pointers; no destructor here.
+    unsafe {
+        if (*info).ri_WithCheckOptions.is_null() {
+            return;
+        }
+        // Rows that an UPDATE moves are inserted, too, and checked as that says.
+        for kind in [pg_sys::WCOKind::WCO_RLS_INSERT_CHECK, pg_sys::WCOKind::WCO_RLS_UPDATE_CHECK] {
+            raw::ExecWithCheckOptions(kind, info, slot, estate);
+        }
+    }
+}
+
 /// ExecForeignInsert.
 pub unsafe extern "C-unwind" fn insert(
-    _estate: *mut EState,
+    estate: *mut EState,
     info: *mut ResultRelInfo,
     slot: *mut TupleTableSlot,
     _plan_slot: *mut TupleTableSlot,
 ) -> *mut TupleTableSlot {
     // SAFETY: called by the executor; no destructor here.
-    unsafe { callback(|| inserting::one(info, slot)) }
+    unsafe {
+        check_policies(estate, info, slot);
+        callback(|| inserting::one(info, slot))
+    }
 }
 
 /// ExecForeignBatchInsert.
 pub unsafe extern "C-unwind" fn batch_insert(
-    _estate: *mut EState,
+    estate: *mut EState,
     info: *mut ResultRelInfo,
     slots: *mut *mut TupleTableSlot,
     _plan_slots: *mut *mut TupleTableSlot,
@@ -54,6 +85,11 @@ pub unsafe extern "C-unwind" fn batch_insert(
 ) -> *mut *mut TupleTableSlot {
     // SAFETY: called by the executor; no destructor here.
     unsafe {
+        let mut i = 0;
+        while i < *count as usize {
+            check_policies(estate, info, *slots.add(i));
+            i += 1;
+        }
         let inserted = callback(|| inserting::batch(info, slots, *count as usize));
         *count = inserted as i32;
     }
@@ -68,13 +104,14 @@ pub unsafe extern "C-unwind" fn batch_size(info: *mut ResultRelInfo) -> i32 {
 
 /// ExecForeignUpdate.
 pub unsafe extern "C-unwind" fn update(
-    _estate: *mut EState,
+    estate: *mut EState,
     info: *mut ResultRelInfo,
     slot: *mut TupleTableSlot,
     plan_slot: *mut TupleTableSlot,
 ) -> *mut TupleTableSlot {
     // SAFETY: called by the executor; no destructor here.
     unsafe {
+        check_policies(estate, info, slot);
         match callback(|| updating::one(info, slot, plan_slot)) {
             Done::Row(row) => row,
             Done::TakenAway => {

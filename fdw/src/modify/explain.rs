@@ -7,7 +7,7 @@ use pgrx::pg_sys::CmdType;
 use super::insert::batch_size;
 use super::private::ModifyPrivate;
 use crate::backend::{Attribute, attributes};
-use crate::deparse::{delete_statement, insert_statement, update_statement};
+use crate::deparse::{OnConflict, delete_statement, insert_statement, update_statement};
 use crate::error::callback;
 use crate::explain::{integer, node, text};
 use crate::placement::{Placement, RemoteRelation};
@@ -37,12 +37,12 @@ pub unsafe extern "C-unwind" fn explain_modify(
                     .collect();
                 let returning: Vec<Vec<u8>> =
                     private.returning.iter().map(|n| remote.column_by_number(&all, *n)).collect();
-                let nothing = private.does_nothing_on_conflict;
+                let nothing = OnConflict::nothing(private.does_nothing_on_conflict);
                 let operation = (*state).operation;
                 let sql = match operation {
                     CmdType::CMD_UPDATE => update_statement(&remote, &targets, &returning),
                     CmdType::CMD_DELETE => delete_statement(&remote, &returning),
-                    _ => insert_statement(&remote, &targets, 1, nothing, &returning),
+                    _ => insert_statement(&remote, &targets, 1, &nothing, &returning),
                 };
                 text(es, c"Remote SQL", &sql);
                 if operation == CmdType::CMD_INSERT {

@@ -5,13 +5,15 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::CmdType;
+use pgrx::pg_sys::OnConflictAction::{ONCONFLICT_NONE, ONCONFLICT_NOTHING};
 
 use super::columns::looked_at;
-use super::plan::conflict_action;
+use super::conflict::{self, Conflict};
 use super::private::ModifyPrivate;
 use super::state::{Collector, ModifyState, Shape};
 use crate::backend::{attributes, name_of};
 use crate::error::{Error, Refusal};
+use crate::placement::Placement;
 
 /// BeginForeignInsert: a row will be routed here, or COPY begins.
 ///
@@ -39,10 +41,9 @@ pub unsafe fn begin(
         } else {
             (*info).ri_RootResultRelInfo
         };
-        let does_nothing_on_conflict = if plan.is_null() {
-            false
-        } else {
-            conflict_action((*plan).onConflictAction, (*plan).arbiterIndexes)?
+        let on_conflict = match plan.as_ref() {
+            Some(plan) => (plan.onConflictAction, plan.arbiterIndexes.is_null()),
+            None => (ONCONFLICT_NONE, true),
         };
         let relation = (*info).ri_RelationDesc;
         let all = attributes((*relation).rd_att);
@@ -87,19 +88,29 @@ pub unsafe fn begin(
         let is_plain_insert = is_plain
             && !is_sole_row
             && (*plan).operation == CmdType::CMD_INSERT
-            && !does_nothing_on_conflict
+            && on_conflict.0 == ONCONFLICT_NONE
             && !(*statement).hasReturning
             && !(*statement).hasModifyingCTE;
         let table = || name_of(&(*(*(*root).ri_RelationDesc).rd_rel).relname);
         let buffered_for = (is_plain_copy || is_plain_insert)
             .then(|| Collector { estate, copied_table: is_plain_copy.then(table) });
+        let conflict = match on_conflict {
+            (ONCONFLICT_NONE, _) => Conflict::nothing(false),
+            (ONCONFLICT_NOTHING, true) => Conflict::nothing(true),
+            _ => {
+                let there = Placement::of((*relation).rd_id)?;
+                conflict::begin(node, info, root, there, inserts_one_row(plan))?
+            }
+        };
         let state = ModifyState::create(Shape {
             operation: CmdType::CMD_INSERT,
+            conflict,
+            estate,
             node: null_mut(),
             private: ModifyPrivate {
                 targets: all.iter().map(|a| i32::from(a.number)).collect(),
                 returning,
-                does_nothing_on_conflict,
+                does_nothing_on_conflict: false,
             },
             relation,
             rte: if rte.is_null() { &raw const zero } else { rte.cast() },

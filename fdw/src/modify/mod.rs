@@ -1,9 +1,9 @@
-//! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables. To come:
-//! ON CONFLICT DO UPDATE.
+//! INSERT, UPDATE, DELETE, COPY FROM and TRUNCATE of foreign tables.
 
 mod buffer;
 mod callbacks;
 mod columns;
+mod conflict;
 mod copy;
 mod direct;
 mod direct_plan;

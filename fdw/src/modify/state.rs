@@ -7,6 +7,7 @@ use pgrx::pg_sys::CmdType;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::buffer::{self, Buffer, InFlight};
+use super::conflict::{self, Conflict};
 use super::copy::CopyIn;
 use super::private::ModifyPrivate;
 use super::returning::Returning;
@@ -39,7 +40,9 @@ pub struct ModifyState {
     relation: RemoteRelation,
     targets: Vec<Attribute>,
     returning_names: Vec<Vec<u8>>,
-    does_nothing_on_conflict: bool,
+    conflict: Conflict,
+    /// Whose statement it is; null but for INSERT.
+    estate: *mut pg_sys::EState,
     /// One per parameter of a row: not for generated columns.
     writers: Vec<(i16, ParameterWriter)>,
     has_text_parameters: bool,
@@ -70,6 +73,10 @@ pub struct Shape {
     pub node: *mut pg_sys::ModifyTableState,
     /// Columns there and back.
     pub private: ModifyPrivate,
+    /// Of an INSERT.
+    pub conflict: Conflict,
+    /// The statement's, of an INSERT; null otherwise.
+    pub estate: *mut pg_sys::EState,
     /// The executor's relation.
     pub relation: pg_sys::Relation,
     /// The range table entry that decides the user.
@@ -158,7 +165,8 @@ impl ModifyState {
                     .collect(),
                 relation,
                 targets,
-                does_nothing_on_conflict: private.does_nothing_on_conflict,
+                conflict: shape.conflict,
+                estate: shape.estate,
                 has_text_parameters: writers.iter().any(|(_, w)| w.format() == Format::Text),
                 batch_size: batch_size(relid, writers.len()),
                 writers,
@@ -202,24 +210,24 @@ impl ModifyState {
         match self.operation {
             CmdType::CMD_UPDATE => update_statement(&self.relation, &self.targets, returning),
             CmdType::CMD_DELETE => delete_statement(&self.relation, returning),
-            _ => insert_statement(
-                &self.relation,
-                &self.targets,
-                rows,
-                self.does_nothing_on_conflict,
-                returning,
-            ),
+            _ => {
+                insert_statement(&self.relation, &self.targets, rows, &self.conflict.on, returning)
+            }
         }
     }
 
     fn statement(&self, rows: usize, is_kept: bool) -> Statement {
+        let clause = || self.conflict.parameters.iter();
         let ctid = || self.ctid.iter().map(|(_, w)| w);
         let row = || self.writers.iter().map(|(_, w)| w);
         let all = || ctid().chain((0..rows).flat_map(|_| row()));
         Statement {
             sql: self.sql(rows).into(),
-            types: all().map(ParameterWriter::type_oid).collect(),
-            parameter_formats: all().map(|w| w.format().code()).collect(),
+            types: clause().map(|(t, _)| *t).chain(all().map(ParameterWriter::type_oid)).collect(),
+            parameter_formats: clause()
+                .map(|(_, f)| f.code())
+                .chain(all().map(|w| w.format().code()))
+                .collect(),
             result_formats: self.returning.as_ref().map_or(Vec::new(), Returning::formats).into(),
             is_kept,
         }
@@ -236,6 +244,9 @@ impl ModifyState {
         plan_row: *mut pg_sys::TupleTableSlot,
     ) -> Result<(), Error> {
         let _encoding = EncodingGuard::enter();
+        if self.wire.is_empty() {
+            self.wire.extend(&self.conflict.wire);
+        }
         // SAFETY: per the contract.
         unsafe { self.compose_ctid(plan_row)? };
         if self.writers.is_empty() {
@@ -389,6 +400,9 @@ impl ModifyState {
 impl Drop for ModifyState {
     fn drop(&mut self) {
         buffer::let_go(self);
+        if !self.conflict.parameters.is_empty() {
+            conflict::forget(self.estate);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 use pgrx::pg_sys::CmdType;
 
+use super::conflict::Conflict;
 use super::moving::belongs_elsewhere;
 use super::private::ModifyPrivate;
 use super::state::{ModifyState, Shape};
@@ -35,10 +36,13 @@ pub unsafe fn begin(
         } else {
             None
         };
+        let private = ModifyPrivate::from_list(private);
         let state = ModifyState::create(Shape {
             operation,
             node: if ctid.is_some() { node } else { null_mut() },
-            private: ModifyPrivate::from_list(private),
+            conflict: Conflict::nothing(private.does_nothing_on_conflict),
+            private,
+            estate: null_mut(),
             relation: (*info).ri_RelationDesc,
             rte: pg_sys::list_nth((*estate).es_range_table, (*info).ri_RangeTableIndex as i32 - 1)
                 .cast(),

@@ -26,12 +26,12 @@ pub struct Hoist {
 impl Hoist {
     /// Has a node of the query computed here.
     pub fn want(&mut self, node: *mut Node) {
-        if !self.wanted.contains(&node) {
+        if !node.is_null() && !self.wanted.contains(&node) {
             self.wanted.push(node);
         }
     }
 
-    /// A copy of the query with its parameters in place; the range table is shared.
+    /// A copy of the query, with those in it, with its parameters in place.
     ///
     /// # Safety
     /// `query` is valid and analysed.
@@ -43,14 +43,21 @@ impl Hoist {
                 query,
                 Some(open(mutate)),
                 (self as *mut Hoist).cast(),
-                pg_sys::QTW_IGNORE_RANGE_TABLE as i32,
+                pg_sys::QTW_IGNORE_JOINALIASES as i32,
             )
         }
     }
 
     /// The index in `values` of a wanted node, once the query was rewritten.
-    pub fn index_of(&self, node: *mut Node) -> Option<usize> {
-        self.met.iter().find(|(met, _)| *met == node).map(|(_, index)| *index)
+    pub fn index_or_add(&mut self, node: *mut Node) -> usize {
+        let met = self.met.iter().find(|(met, _)| *met == node).map(|(_, index)| *index);
+        met.unwrap_or_else(|| self.add(node))
+    }
+
+    /// Has a value computed that the statement does not mention; its index.
+    pub fn add(&mut self, node: *mut Node) -> usize {
+        self.values.push(node);
+        self.values.len() - 1
     }
 
     unsafe fn take(&mut self, node: *mut Node) -> *mut Node {
@@ -86,9 +93,11 @@ impl Hoist {
     }
 }
 
-type Mutator = unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> *mut Node;
+/// What PostgreSQL calls for each node of a tree.
+pub type Mutator = unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> *mut Node;
 
-fn open(mutator: Mutator) -> unsafe extern "C-unwind" fn() -> *mut Node {
+/// A mutator as PostgreSQL's prototypes want it.
+pub fn open(mutator: Mutator) -> unsafe extern "C-unwind" fn() -> *mut Node {
     // SAFETY: PostgreSQL calls it with the two arguments that it has.
     unsafe { std::mem::transmute(mutator) }
 }
@@ -109,7 +118,21 @@ unsafe extern "C-unwind" fn mutate(node: *mut Node, context: *mut c_void) -> *mu
             return parameter;
         }
         match (*node).type_ {
+            // What a subquery returns for the row at hand.
+            NodeTag::T_Param
+                if (*node.cast::<pg_sys::Param>()).paramkind != pg_sys::ParamKind::PARAM_EXTERN =>
+            {
+                return pg_sys::copyObjectImpl(node.cast()).cast();
+            }
             NodeTag::T_Param => return (*hoist).take(node),
+            NodeTag::T_Query => {
+                let flags = pg_sys::QTW_IGNORE_JOINALIASES as i32;
+                let conditional = std::mem::take(&mut (*hoist).conditional);
+                let copy =
+                    pg_sys::query_tree_mutator(node.cast(), Some(open(mutate)), context, flags);
+                (*hoist).conditional = conditional;
+                return copy.cast();
+            }
             // These evaluate only some of their parts.
             NodeTag::T_CaseExpr | NodeTag::T_CoalesceExpr => {
                 (*hoist).conditional += 1;

@@ -13,17 +13,22 @@
 
 mod callbacks;
 mod column_pins;
+mod columns;
 mod decision;
 mod explain;
 mod hoist;
 mod leaf;
+mod levels;
 mod local;
 mod memo;
 mod partition_key;
 mod plan;
 mod private;
 mod routed;
+mod rows;
 mod running;
+mod security;
 
 pub use callbacks::init;
+pub(crate) use hoist::depends_on_rows;
 pub use plan::{Planned, plan};

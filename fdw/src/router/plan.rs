@@ -9,6 +9,7 @@ use pgrx::pg_sys::{CmdType, Node, NodeTag, RTEKind};
 
 use super::callbacks::SCAN_METHODS;
 use super::decision::{Decision, decide};
+use super::levels::Levels;
 use super::private::RouterPrivate;
 use super::routed::Routed;
 use crate::backend::cells;
@@ -18,8 +19,9 @@ use crate::error::{Error, Refusal};
 pub enum Planned {
     /// It names no sharded table at its top level.
     NotOurs,
-    /// It does, and is to be planned otherwise.
-    Refused(Refusal),
+    /// It does, and is to be planned otherwise. The flag: it could be taken for a
+    /// point statement.
+    Refused(Refusal, bool),
     /// Its plan.
     Statement(*mut pg_sys::PlannedStmt),
 }
@@ -38,7 +40,7 @@ pub unsafe fn plan(
     unsafe {
         Ok(match decide(query, cursor_options)? {
             Decision::NotOurs => Planned::NotOurs,
-            Decision::Refused(refusal) => Planned::Refused(refusal),
+            Decision::Refused(refusal, is_point) => Planned::Refused(refusal, is_point),
             Decision::Taken(routed) => {
                 Planned::Statement(statement(query, routed, !parameters.is_null())?)
             }
@@ -87,10 +89,16 @@ unsafe fn statement(
 }
 
 /// The parents' entries: what rights are checked on, locks are taken of, and
-/// EXPLAIN names.
+/// EXPLAIN names. Those of subqueries and views come after the statement's own.
 unsafe fn range_table(query: *mut pg_sys::Query) -> *mut pg_sys::List {
     // SAFETY: copies of valid nodes.
     unsafe {
+        let levels = Levels::of(query);
+        let inner = levels
+            .iter()
+            .skip(1)
+            .flat_map(|(_, level)| cells::<pg_sys::RangeTblEntry>((*level.query).rtable))
+            .filter(|entry| (**entry).rtekind == RTEKind::RTE_RELATION);
         let copy: *mut pg_sys::List = pg_sys::copyObjectImpl((*query).rtable.cast()).cast();
         for entry in cells::<pg_sys::RangeTblEntry>(copy) {
             if (*entry).rtekind == RTEKind::RTE_JOIN {
@@ -99,7 +107,7 @@ unsafe fn range_table(query: *mut pg_sys::Query) -> *mut pg_sys::List {
                 (*entry).joinrightcols = null_mut();
             }
         }
-        copy
+        inner.fold(copy, |list, entry| pg_sys::lappend(list, pg_sys::copyObjectImpl(entry.cast())))
     }
 }
 
@@ -153,10 +161,23 @@ unsafe fn scan(
             (*scan).scan.plan.targetlist = pg_sys::lappend((*scan).scan.plan.targetlist, to.cast());
         }
         let mut parents = Vec::new();
-        for (index, relid) in &routed.tables {
-            (*scan).custom_relids = pg_sys::bms_add_member((*scan).custom_relids, *index as i32);
-            if !parents.contains(relid) {
-                parents.push(*relid);
+        let mut modes: Vec<i32> = Vec::new();
+        let levels = Levels::of(query);
+        for table in &routed.tables {
+            let ((at, index), relid) = (table.place, table.relid);
+            if at == 0 {
+                (*scan).custom_relids = pg_sys::bms_add_member((*scan).custom_relids, index as i32);
+            }
+            let rtable = (*levels.level(at).query).rtable;
+            let entry: *const pg_sys::RangeTblEntry =
+                pg_sys::list_nth(rtable, index as i32 - 1).cast();
+            let mode = (*entry).rellockmode;
+            match parents.iter().position(|parent| *parent == relid) {
+                Some(known) => modes[known] = modes[known].max(mode),
+                None => {
+                    parents.push(relid);
+                    modes.push(mode);
+                }
             }
         }
         for value in &routed.values {
@@ -167,8 +188,10 @@ unsafe fn scan(
             query: routed.query,
             modulus: partitions(parents[0])?,
             parents,
+            modes,
             is_for_values,
             keys: routed.keys,
+            checks: routed.checks,
         };
         (*scan).custom_private = private.to_list();
         (*scan).methods = &raw const SCAN_METHODS.0;

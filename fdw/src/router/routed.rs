@@ -3,6 +3,8 @@
 use pgrx::pg_sys;
 use pgrx::pg_sys::Node;
 
+use super::column_pins::Place;
+
 /// One column of the partition key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -14,6 +16,32 @@ pub struct Key {
     pub collation: pg_sys::Oid,
 }
 
+/// A sharded table in one of the statement's queries.
+#[derive(Clone, Copy)]
+pub struct Table {
+    /// Query and range table index.
+    pub place: Place,
+    /// The parent.
+    pub relid: pg_sys::Oid,
+}
+
+/// A row that a policy does not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The table.
+    pub relation: String,
+    /// The policy, where it is the only one.
+    pub policy: Option<String>,
+}
+
+/// What must be true before the statement is run.
+pub struct RowCheck {
+    /// Index of the parameter that holds the truth.
+    pub parameter: usize,
+    /// If it is not true.
+    pub violation: Violation,
+}
+
 /// What is known of it when it is planned.
 pub struct Routed {
     /// The statement with `$n` in place of what is computed here; its range table
@@ -21,8 +49,10 @@ pub struct Routed {
     pub query: *mut pg_sys::Query,
     /// What `$1`, `$2`, … stand for.
     pub values: Vec<*mut Node>,
-    /// Sharded tables: range table index and OID.
-    pub tables: Vec<(u32, pg_sys::Oid)>,
+    /// Its sharded tables.
+    pub tables: Vec<Table>,
     /// The key of all of them.
     pub keys: Vec<Key>,
+    /// Checks of new rows.
+    pub checks: Vec<RowCheck>,
 }

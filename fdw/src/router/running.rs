@@ -11,8 +11,9 @@ use super::callbacks::RouterScan;
 use super::leaf::{over_leaves, remote_sql};
 use super::memo::{Known, Memo, version_of};
 use super::plan::{is_local, leaf_of};
+use super::routed::Violation;
 use crate::backend::{attributes, cells};
-use crate::error::{Error, Refusal};
+use crate::error::{Error, Refusal, SqlState};
 use crate::scan::{Effects, Evaluated, ScanState};
 use crate::session::{self, Errand, Statement};
 use crate::types::{ParameterWriter, RowReader};
@@ -162,6 +163,16 @@ impl Running {
     unsafe fn choose(&mut self, node: *mut RouterScan) -> Result<(), Error> {
         let memo = self.memo.clone();
         memo.executions.set(memo.executions.get() + 1);
+        for check in &memo.private.checks {
+            // SAFETY: an evaluated boolean for each.
+            let is_true = unsafe {
+                !*self.parameters.nulls.add(check.parameter)
+                    && (*self.parameters.values.add(check.parameter)).value() != 0
+            };
+            if !is_true {
+                return Err(violated(&check.violation));
+            }
+        }
         // SAFETY: per the callers' contracts.
         let partition = unsafe { memo.partition(self.parameters.values, self.parameters.nulls) };
         let known = match memo.known(partition) {
@@ -179,7 +190,7 @@ impl Running {
                 unsafe { self.remote(node, leaves, statement) }
             }
             Known::Local { leaves, plan } => {
-                lock(memo.private.query, &memo.private.parents, &leaves);
+                lock(&memo.private.modes, &leaves);
                 let version = version_of(&leaves);
                 match plan {
                     Some(plan) if plan.version == version => {
@@ -382,17 +393,19 @@ unsafe fn reader(node: *mut RouterScan) -> RowReader {
 }
 
 /// Locks the leaves as the statement locks their parents.
-fn lock(query: *const pg_sys::Query, parents: &[pg_sys::Oid], leaves: &[pg_sys::Oid]) {
-    for (parent, leaf) in parents.iter().zip(leaves) {
-        // SAFETY: the plan's query; guarded.
-        unsafe {
-            let mode = cells::<pg_sys::RangeTblEntry>((*query).rtable)
-                .filter(|entry| (**entry).relid == *parent)
-                .map(|entry| (*entry).rellockmode)
-                .max();
-            pg_sys::LockRelationOid(*leaf, mode.unwrap_or(pg_sys::AccessShareLock as i32));
-        }
+fn lock(modes: &[i32], leaves: &[pg_sys::Oid]) {
+    for (mode, leaf) in modes.iter().zip(leaves) {
+        // SAFETY: guarded.
+        unsafe { pg_sys::LockRelationOid(*leaf, *mode) };
     }
+}
+
+fn violated(violation: &Violation) -> Error {
+    let Violation { relation, policy } = violation;
+    let policy = policy.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let message =
+        format!("new row violates row-level security policy{policy} for table \"{relation}\"");
+    Refusal::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into()
 }
 
 fn out_of_order() -> Error {

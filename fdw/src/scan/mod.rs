@@ -33,6 +33,7 @@ pub use callbacks::{begin, end, iterate, recheck, rescan};
 pub use effort::Effort;
 pub use evaluated::Evaluated;
 pub use join::get_join_paths;
+pub use limit::Bound;
 pub use notes::Notes;
 pub use path::get_paths;
 pub use plan::get_plan;

@@ -90,7 +90,7 @@ unsafe fn add_paths(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo
             && let Some(Usable { rows, is_ordered: true }) = usable_rows(root, rel)
         {
             // The whole relation is sorted there at worst, and few rows travel.
-            let rows = (*rel).rows.min(rows.max(1) as f64);
+            let rows = rows.expected((*rel).rows);
             let startup = startup_here + scan;
             add(rows, startup, startup + rows * per_row, (*root).query_pathkeys);
             return;
@@ -177,7 +177,7 @@ pub unsafe fn add_sorted_join_path(
         let all_sent = (*(*rel).fdw_private.cast::<Source>()).local_conditions.is_null();
         match usable_rows(root, rel).filter(|_| all_sent) {
             Some(Usable { rows, is_ordered: true }) => {
-                let rows = (*rel).rows.min(rows.max(1) as f64);
+                let rows = rows.expected((*rel).rows);
                 let startup = total - (*rel).rows * row_cost;
                 add(rows, startup, startup + rows * row_cost, pathkeys);
             }

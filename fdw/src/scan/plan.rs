@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 use super::ScanPrivate;
 use super::join::plan_join;
-use super::limit::usable_rows;
+use super::limit::{Bound, usable_rows};
 use super::notes::Notes;
 use super::parameterised::ships_with_parameters;
 use super::path::relation_order;
@@ -105,7 +105,7 @@ unsafe fn plan(
         if local.is_null()
             && let Some(rows) = path_limit(root, rel, pathkeys)
         {
-            sql.extend(limit_clause(rows));
+            sql.extend(limit_clause(rows, &mut parameters));
         }
         notes.add_reasons(&info.above);
         let private = ScanPrivate {
@@ -137,7 +137,7 @@ pub unsafe fn path_limit(
     root: *const pg_sys::PlannerInfo,
     rel: *const pg_sys::RelOptInfo,
     pathkeys: *mut pg_sys::List,
-) -> Option<i64> {
+) -> Option<Bound> {
     // SAFETY: per the contract; guarded.
     unsafe {
         let usable = usable_rows(root, rel)?;

@@ -8,7 +8,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::ScanPrivate;
 use super::grouping::{Grouping, distinct, grouping};
-use super::limit::usable_groups;
+use super::limit::{Bound, usable_groups};
 use super::order::sort_keys_of_groups;
 use super::relation::RelationPlan;
 use super::rescans::{plan_writes, waits_for_values};
@@ -267,7 +267,7 @@ unsafe fn first_groups(
     root: *mut pg_sys::PlannerInfo,
     rel: *mut pg_sys::RelOptInfo,
     grouping: &Grouping,
-) -> Option<(Vec<SortKey>, i64)> {
+) -> Option<(Vec<SortKey>, Bound)> {
     // SAFETY: the planner's pointers; the relation is one of groups.
     unsafe {
         if !grouping.is_whole || !grouping.local_having.is_null() {

@@ -9,8 +9,12 @@ use super::opening::{self, Login};
 use super::{Slot, Target};
 use crate::backend::check_for_interrupts;
 use crate::error::Error;
+use crate::transport::request_cancel;
 
-/// An open connection; closed when dropped.
+/// How long a cancel request may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An open connection; closed when dropped, and what it runs cancelled.
 pub struct Dialog {
     slot: Rc<Slot>,
     bound: Option<Duration>,
@@ -60,9 +64,22 @@ impl Dialog {
     }
 }
 
+impl Dialog {
+    /// The same however long it takes. Answers to cancel.
+    pub fn collect(&self, ticket: u64, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+        Ok(collect_within(&self.slot, ticket, sql, None)?.rows.to_text())
+    }
+}
+
 impl Drop for Dialog {
     fn drop(&mut self) {
         if let Ok(Some(session)) = self.slot.try_lease() {
+            // Nobody waits for what still runs over there, which does not see its
+            // client go.
+            if session.connection.is_busy() && session.connection.lost().is_none() {
+                let (address, process, key) = session.connection.cancel_key();
+                request_cancel(&address, process, key, Instant::now() + CANCEL_TIMEOUT);
+            }
             session.discard();
         }
     }

@@ -10,5 +10,6 @@ mod walker;
 pub use aggregate::{StateForm, state_form};
 
 pub use walker::{
-    NotShippable, is_comparable, is_shippable, is_shippable_grouped, is_shippable_with_outer,
+    NotShippable, is_comparable, is_shippable, is_shippable_grouped, is_shippable_query,
+    is_shippable_with_outer,
 };

@@ -36,7 +36,13 @@ pub unsafe fn is_shippable(
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker = Walker { relids, there, takes_aggregates: false, takes_outer_columns: false };
+        let walker = Walker {
+            relids,
+            there,
+            takes_aggregates: false,
+            takes_outer_columns: false,
+            takes_queries: false,
+        };
         walker.check(expression)
     }
 }
@@ -53,7 +59,13 @@ pub unsafe fn is_shippable_with_outer(
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker = Walker { relids, there, takes_aggregates: false, takes_outer_columns: true };
+        let walker = Walker {
+            relids,
+            there,
+            takes_aggregates: false,
+            takes_outer_columns: true,
+            takes_queries: false,
+        };
         walker.check(expression)
     }
 }
@@ -69,7 +81,34 @@ pub unsafe fn is_shippable_grouped(
     there: Placement,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract.
-    let walker = Walker { relids, there, takes_aggregates: true, takes_outer_columns: false };
+    let walker = Walker {
+        relids,
+        there,
+        takes_aggregates: true,
+        takes_outer_columns: false,
+        takes_queries: false,
+    };
+    // SAFETY: per the contract.
+    unsafe { walker.check(expression) }
+}
+
+/// The same in a query of a statement that is sent whole: columns of the queries
+/// around it are there too, and subqueries are looked at by themselves.
+///
+/// # Safety
+/// As [`is_shippable_grouped`].
+pub unsafe fn is_shippable_query(
+    expression: *mut Node,
+    relids: *mut pg_sys::Bitmapset,
+    there: Placement,
+) -> Result<(), NotShippable> {
+    let walker = Walker {
+        relids,
+        there,
+        takes_aggregates: true,
+        takes_outer_columns: false,
+        takes_queries: true,
+    };
     // SAFETY: per the contract.
     unsafe { walker.check(expression) }
 }
@@ -88,7 +127,13 @@ pub unsafe fn is_comparable(
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
-        let walker = Walker { relids, there, takes_aggregates, takes_outer_columns: false };
+        let walker = Walker {
+            relids,
+            there,
+            takes_aggregates,
+            takes_outer_columns: false,
+            takes_queries: false,
+        };
         walker.check(expression)?;
         walker.input(walker.walk(expression, None)?, pg_sys::exprCollation(expression))
     }
@@ -100,6 +145,8 @@ struct Walker {
     takes_aggregates: bool,
     /// Columns of other relations will be parameters.
     takes_outer_columns: bool,
+    /// Its subqueries are sent too, and the queries around it.
+    takes_queries: bool,
 }
 
 impl Walker {
@@ -213,6 +260,14 @@ impl Walker {
                     self.all((*s).reflowerindexpr, case_argument)?;
                     self.walk((*s).refexpr.cast(), case_argument)?.of_result((*s).refcollid)
                 }
+                NodeTag::T_SubLink if self.takes_queries => {
+                    let link = node.cast::<pg_sys::SubLink>();
+                    if (*link).subLinkType == pg_sys::SubLinkType::MULTIEXPR_SUBLINK {
+                        return no("it assigns several columns from a subquery");
+                    }
+                    self.walk((*link).testexpr, None)?;
+                    Collation::of_column(pg_sys::exprCollation(node))
+                }
                 _ => return no("it contains an expression of a kind that is not shipped"),
             };
             if !is_known_there(pg_sys::TypeRelationId, pg_sys::exprType(node), self.there) {
@@ -244,6 +299,10 @@ impl Walker {
                 0 => no("it refers to a whole row of another relation"),
                 _ => Ok(Collation::of_outside(v.varcollid)),
             };
+        }
+        let is_around = self.takes_queries && v.varlevelsup > 0 && v.varattno > 0;
+        if is_around {
+            return Ok(Collation::of_column(v.varcollid));
         }
         if !is_ours || v.varlevelsup != 0 {
             return no("it refers to another relation");
@@ -287,6 +346,9 @@ impl Walker {
     unsafe fn parameter(&self, parameter: *const pg_sys::Param) -> Verdict {
         // SAFETY: a valid Param.
         let p = unsafe { &*parameter };
+        if self.takes_queries && p.paramkind == pg_sys::ParamKind::PARAM_SUBLINK {
+            return Ok(Collation::of_column(p.paramcollid));
+        }
         if !matches!(p.paramkind, pg_sys::ParamKind::PARAM_EXTERN | pg_sys::ParamKind::PARAM_EXEC) {
             return no("it contains a parameter that another part of the plan computes");
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use cluster::{NodeId, SystemIdentifier, TableId};
+use cluster::{NodeId, SequenceId, SystemIdentifier, TableId};
 use pgrx::prelude::*;
 
 use super::find_catalog;
@@ -57,6 +57,19 @@ pub struct Member {
     pub is_down: bool,
 }
 
+/// A row of `shardman.managed_sequence`.
+#[derive(Clone, Debug)]
+pub struct ManagedSequence {
+    /// Its life, the same on every node.
+    pub id: SequenceId,
+    /// OID on this node.
+    pub rel: pg_sys::Oid,
+    /// The first value of this life.
+    pub first: i64,
+    /// Values that a node takes at a time.
+    pub block_size: u32,
+}
+
 /// Everything this backend needs to know of the cluster to plan a statement.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -67,6 +80,7 @@ pub struct Registry {
     /// Groups of which partitions have moved, by what transaction of this node.
     moved: Vec<(TableId, u64)>,
     members: Vec<Member>,
+    sequences: HashMap<pg_sys::Oid, ManagedSequence>,
     replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     /// Foreign leaves that have been asked about: asking takes several look-ups
     /// by name. Renamed they are never, and gone only with their table's row.
@@ -149,6 +163,16 @@ impl Registry {
     /// Notes it as long as nothing changes.
     pub fn note_generation(&self, node: NodeId, generation: u64) {
         self.generations.borrow_mut().insert(node, generation);
+    }
+
+    /// The managed sequence with this OID.
+    pub fn sequence(&self, rel: pg_sys::Oid) -> Option<&ManagedSequence> {
+        self.sequences.get(&rel)
+    }
+
+    /// Whether no sequence is managed.
+    pub fn has_no_sequences(&self) -> bool {
+        self.sequences.is_empty()
     }
 
     /// All members, by id.
@@ -273,6 +297,18 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
             is_active: text(&row, 4) == "active",
             is_down: text(&row, 4) == "down",
         });
+    }
+    for row in read_latest(
+        sharded_table,
+        "SELECT sequence_id, rel, first_value, block_size FROM shardman.managed_sequence",
+    )? {
+        let sequence = ManagedSequence {
+            id: SequenceId(number(&row, 0)?),
+            rel: pg_sys::Oid::from(number::<u32>(&row, 1)?),
+            first: number(&row, 2)?,
+            block_size: number(&row, 3)?,
+        };
+        registry.sequences.insert(sequence.rel, sequence);
     }
     Ok(registry)
 }

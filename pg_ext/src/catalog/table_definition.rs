@@ -1,7 +1,8 @@
 //! Reading a table's definition out of the catalogues.
 
 use cluster::sharding::{
-    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, LeafName, TableDefinition,
+    ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, LeafName, SequenceDefinition,
+    TableDefinition,
 };
 use cluster::{NodeId, TableId};
 use pgrx::prelude::*;
@@ -21,8 +22,10 @@ struct Described {
     columns: Vec<ColumnDefinition>,
     constraints: Vec<ConstraintDefinition>,
     indexes: Vec<String>,
-    /// Columns whose values come from a sequence.
-    sequence_columns: Vec<String>,
+    /// Those of an unfinished statement may not be managed yet.
+    sequences: Vec<serde_json::Value>,
+    /// Columns whose default draws from a sequence of one node alone.
+    local_sequence_columns: Vec<String>,
     foreign_keys: Vec<ForeignKeyDefinition>,
     column_settings: Vec<String>,
     storage: Vec<String>,
@@ -49,6 +52,7 @@ pub fn read_definition(
         leaf_name: leaf_name.unwrap_or_else(|| described.name.clone()),
         name: described.name,
         columns: described.columns,
+        sequences: managed_among(described.sequences),
         constraints: described.constraints,
         foreign_keys: described.foreign_keys,
         indexes: described.indexes,
@@ -94,12 +98,16 @@ fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {
     })
 }
 
+fn managed_among(sequences: Vec<serde_json::Value>) -> Vec<SequenceDefinition> {
+    sequences.into_iter().filter_map(|sequence| serde_json::from_value(sequence).ok()).collect()
+}
+
 fn refuse_sequences(described: &Described) -> Result<(), Report> {
-    let Some(column) = described.sequence_columns.first() else { return Ok(()) };
+    let Some(column) = described.local_sequence_columns.first() else { return Ok(()) };
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("column \"{column}\" of a sharded table cannot draw from a sequence"),
+        format!("column \"{column}\" of a sharded table cannot draw from a sequence of one node"),
     )
-    .detail("A sequence counts on one node only: two nodes would give the same value.")
-    .hint("Use a uuid column with DEFAULT gen_random_uuid(), or fill the column yourself."))
+    .detail("Two nodes would give the same value.")
+    .hint("Create the sequence while shardman.broadcast_ddl is on, or use serial or GENERATED AS IDENTITY."))
 }

@@ -48,8 +48,10 @@ pub unsafe fn check(
                 Alter::AT_SetRelOptions | Alter::AT_ResetRelOptions
                     if (*statement).objtype == pg_sys::ObjectType::OBJECT_TABLE =>
                 {
-                    return Err(refused("change storage parameters of a sharded table")
-                        .hint("Give them when the table is created: WITH (distributed_by = …, fillfactor = …)."));
+                    return Err(refused(
+                        "change storage parameters of a sharded table together with other things",
+                    )
+                    .hint("Give SET or RESET a statement of its own."));
                 }
                 Alter::AT_AddConstraint => {
                     let constraint: *mut pg_sys::Constraint = definition.cast();

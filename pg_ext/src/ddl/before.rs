@@ -7,15 +7,15 @@ use pgrx::prelude::*;
 
 use super::step::{Finish, Received, Step};
 use super::{
-    OwnWork, carry, concurrently, create_index, create_table, deferral, drop, fences, foreign_keys,
-    receive, tablespace, truncate,
+    OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
+    foreign_keys, maintenance, receive, sequences, storage, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::replicated;
 use crate::report::Report;
-use crate::{gate, schema_change, snapshot};
+use crate::{gate, schema_change, sequence, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -77,6 +77,9 @@ unsafe fn step_for(
             NodeTag::T_CreateStmt => {
                 or_carry(create_table::before(pstmt, statement.cast())?, pstmt, query, context)
             }
+            NodeTag::T_AlterTableStmt => {
+                or_carry(storage::before(statement.cast())?, pstmt, query, context)
+            }
             NodeTag::T_IndexStmt => {
                 or_carry(create_index::before(statement.cast(), context)?, pstmt, query, context)
             }
@@ -84,12 +87,12 @@ unsafe fn step_for(
                 Step::Pass => or_carry(drop::before(statement.cast())?, pstmt, query, context),
                 taken => Ok(taken),
             },
-            NodeTag::T_ReindexStmt => or_carry(
-                concurrently::before_reindex(statement.cast(), context)?,
-                pstmt,
-                query,
-                context,
-            ),
+            NodeTag::T_ReindexStmt => {
+                match concurrently::before_reindex(statement.cast(), context)? {
+                    Step::Pass => maintenance::before(pstmt, at_top),
+                    taken => Ok(taken),
+                }
+            }
             NodeTag::T_CreateTableSpaceStmt => or_carry(
                 tablespace::before_create(statement.cast(), context)?,
                 pstmt,
@@ -105,11 +108,32 @@ unsafe fn step_for(
             NodeTag::T_TruncateStmt if at_top && is_for_leaves(statement.cast()) => {
                 Ok(Step::Receive(Received::Truncate))
             }
+            NodeTag::T_CopyStmt => {
+                fences::check(statement)?;
+                Ok(match sequence::before_copy(statement.cast())? {
+                    Some(defaults) => after(Finish::Copy(defaults)),
+                    None => Step::Pass,
+                })
+            }
+            NodeTag::T_CreateTableAsStmt => {
+                fences::check(statement)?;
+                or_carry(distribute::before_table_as(pstmt)?, pstmt, query, context)
+            }
+            NodeTag::T_CreateSeqStmt => {
+                sequences::before_create(statement.cast(), is_part(context))
+            }
+            // A part of ALTER TABLE, which has the lock and carries the whole.
+            NodeTag::T_AlterSeqStmt if is_part(context) => {
+                let change = sequences::before_alter(statement.cast(), true)?;
+                Ok(change.map_or(Step::Pass, |change| after(Finish::Sequence(change))))
+            }
             NodeTag::T_TruncateStmt => {
                 fences::check(statement)?;
                 replicated::before_truncate(statement.cast())?;
-                truncate::before(pstmt)
+                let step = truncate::before(pstmt)?;
+                sequences::before_truncate(statement.cast(), step)
             }
+            NodeTag::T_VacuumStmt | NodeTag::T_ClusterStmt => maintenance::before(pstmt, at_top),
             NodeTag::T_ConstraintsSetStmt if !is_node_session() => deferral::before(pstmt),
             _ => {
                 fences::check(statement)?;
@@ -117,6 +141,15 @@ unsafe fn step_for(
             }
         }
     }
+}
+
+fn is_part(context: pg_sys::ProcessUtilityContext::Type) -> bool {
+    context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+}
+
+/// PostgreSQL runs the statement as it is, then this is done.
+fn after(finish: Finish) -> Step {
+    Step::Run { statement: std::ptr::null_mut(), finish: Some(finish) }
 }
 
 /// What another part has not taken may have to reach every node as it stands.
@@ -175,6 +208,7 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
                 })?;
                 receive::apply(command)?;
             }
+            node_session::MAINTAIN => return maintenance::receive(&value),
             node_session::GATE => match GateRequest::parse(&value) {
                 Some(GateRequest::Close(closing)) => {
                     snapshot::joins_the_cluster();

@@ -8,18 +8,19 @@ use cluster::ddl::{CarriedStatement, Elsewhere, ForeignLeaves, OnSharded, covera
 use cluster::sharding::{ForeignKeyDefinition, NodeCommand, quote_identifier};
 use pgrx::prelude::*;
 
+use super::add_serial::{self, AddedSerials};
 use super::align::align;
 use super::aside::Aside;
-use super::broadcast::is_broadcasting;
 use super::foreign_keys::{self, LeftOut, Taken};
 use super::managed_role::concerns_managed_role;
 use super::meaning::{current_settings, set};
 use super::role_password::{Password, password_of};
 use super::row_dependence::needs_every_node;
+use super::sequences::SequenceChange;
 use super::step::{Finish, Step};
 use super::target::sharded_target;
 use super::temporary::is_temporary;
-use super::{OwnWork, alter_table, lock_ddl};
+use super::{OwnWork, alter_table, is_broadcasting, lock_ddl, sequences};
 use crate::catalog::{ActingAs, definition_of, qualified_name, registry};
 use crate::moving::tables_not_while_moving;
 use crate::node_session::is_node_session;
@@ -35,12 +36,16 @@ pub struct CarriedHere {
     aside: Option<Aside>,
     constraints_before: Vec<pg_sys::Oid>,
     password: Option<Password>,
+    sequence: Option<SequenceChange>,
+    serials: Option<AddedSerials>,
     /// Those that the statement adds.
     foreign_keys: Taken,
     /// Nothing is left of the statement without them.
     is_foreign_keys_only: bool,
     /// Those that are away while it runs.
     dropped: Vec<(TableId, Vec<ForeignKeyDefinition>)>,
+    /// Nodes may have come to other values for the rows of a replicated table.
+    sends_rows: bool,
 }
 
 /// Looks at a statement that no other part of managed DDL has taken.
@@ -63,11 +68,19 @@ pub unsafe fn before(
         let tag = CStr::from_ptr(tag).to_string_lossy();
         let Some(coverage) = coverage_of(&tag) else { return Ok(Step::Pass) };
         let table = sharded_target(statement)?;
+        if is_lock_for_reading(statement) {
+            return Ok(Step::Pass);
+        }
         match (table, coverage.on_sharded, coverage.elsewhere) {
             (Some(_), OnSharded::EveryNode, _) if !settings::sync_schema() => Ok(Step::Pass),
             (Some(_), OnSharded::EveryNode, _) => carry(pstmt, query, table, &tag),
             (Some(_), OnSharded::Refused, _) => Err(not_on_sharded(&tag, coverage.note)),
             (Some(_), _, _) => Ok(Step::Pass),
+            (None, OnSharded::EveryNode, _)
+                if settings::sync_schema() && sequences::named_sequences(statement)? =>
+            {
+                carry(pstmt, query, None, &tag)
+            }
             (None, _, Elsewhere::Broadcast)
                 if settings::broadcast_ddl() && !is_temporary(statement)
                     || settings::sync_schema() && concerns_managed_role(statement) =>
@@ -79,6 +92,16 @@ pub unsafe fn before(
                 Ok(Step::Pass)
             }
         }
+    }
+}
+
+/// LOCK TABLE in the mode that SELECT takes keeps off only what needs this
+/// node's copy of the table, too. pg_dump does so, in a read-only transaction.
+unsafe fn is_lock_for_reading(statement: *mut pg_sys::Node) -> bool {
+    // SAFETY: the tag names the struct.
+    unsafe {
+        (*statement).type_ == pg_sys::NodeTag::T_LockStmt
+            && (*statement.cast::<pg_sys::LockStmt>()).mode == pg_sys::AccessShareLock as i32
     }
 }
 
@@ -124,9 +147,18 @@ unsafe fn carry(
         constraints_before: Vec::new(),
         // SAFETY: the caller's.
         password: unsafe { password_of(node, pstmt) },
+        // SAFETY: the tag names the struct.
+        sequence: unsafe {
+            match (*node).type_ {
+                pg_sys::NodeTag::T_AlterSeqStmt => sequences::before_alter(node.cast(), false)?,
+                _ => None,
+            }
+        },
+        serials: None,
         foreign_keys: Taken::default(),
         is_foreign_keys_only: false,
         dropped: Vec::new(),
+        sends_rows: false,
     };
     let mut rest = std::ptr::null_mut();
     if let Some(rel) = table {
@@ -141,18 +173,27 @@ unsafe fn carry(
             match (*node).type_ {
                 pg_sys::NodeTag::T_AlterTableStmt if is_replicated => {
                     foreign_keys::refuse_reference_from_outside(node)?;
-                    replicated::check_alter(node.cast())?;
+                    here.sends_rows = replicated::check_alter(node.cast())?;
                     here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                 }
                 pg_sys::NodeTag::T_AlterTableStmt => {
                     here.carried.foreign_leaves = alter_table::check(node.cast(), rel)?;
+                    let start = usize::try_from((*pstmt).stmt_location).unwrap_or(0);
+                    let text = &here.carried.statement;
+                    here.serials = add_serial::write_out(node.cast(), rel, text, start)?;
                     here.dropped = foreign_keys::drop_around_type_change(node.cast(), rel)?;
                     let copy: *mut pg_sys::PlannedStmt =
                         pg_sys::copyObjectImpl(pstmt.cast()).cast();
+                    if let Some(serials) = &here.serials {
+                        here.carried.statement.clone_from(&serials.text);
+                        (*copy).utilityStmt = serials.statement;
+                    }
                     let alter: *mut pg_sys::AlterTableStmt = (*copy).utilityStmt.cast();
                     here.foreign_keys = foreign_keys::take_from_alter(alter)?;
                     if !here.foreign_keys.is_empty() {
                         here.is_foreign_keys_only = (*alter).cmds.is_null();
+                    }
+                    if !here.foreign_keys.is_empty() || here.serials.is_some() {
                         rest = copy;
                     }
                 }
@@ -175,6 +216,7 @@ impl CarriedHere {
     pub fn finish(&self) -> Result<(), Report> {
         // SAFETY: makes visible what the statement did.
         unsafe { pg_sys::CommandCounterIncrement() };
+        let is_new = self.table.map_or(Ok(false), sequences::register_owned)?;
         self.aside.as_ref().map_or(Ok(()), Aside::put_back)?;
         let mut carried = self.carried.clone();
         if let Some(rel) = self.table {
@@ -189,13 +231,21 @@ impl CarriedHere {
         if !self.is_foreign_keys_only {
             peers::tell_all(&NodeCommand::Carry(carried))?;
         }
+        sequences::forget_dropped()?;
+        self.serials.as_ref().map_or(Ok(()), AddedSerials::finish)?;
+        if let (true, Some(rel), Some(table)) = (is_new, self.table, self.carried.table) {
+            sequences::align_everywhere(rel, table)?;
+        }
         for (table, keys) in &self.dropped {
             foreign_keys::add_defined_everywhere(*table, keys)?;
         }
-        match self.table {
-            Some(rel) => foreign_keys::add(rel, &self.foreign_keys),
-            None => Ok(()),
+        if let Some(rel) = self.table {
+            foreign_keys::add(rel, &self.foreign_keys)?;
+            if self.sends_rows {
+                replicated::send_again(rel)?;
+            }
         }
+        self.sequence.as_ref().map_or(Ok(()), SequenceChange::finish)
     }
 }
 
@@ -228,6 +278,7 @@ pub fn apply(carried: &CarriedStatement) -> Result<(), Report> {
         align()?;
         foreign_keys::follow()?;
     }
+    sequences::forget_dropped()?;
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
     Ok(())

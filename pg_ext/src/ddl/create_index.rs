@@ -11,6 +11,7 @@ use super::fences::relation_of;
 use super::hide::Hidden;
 use super::schema_rights::SchemaRights;
 use super::step::{Finish, Step};
+use super::unique_keys::check_unique_index;
 use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
 use crate::catalog::{ActingAs, registry};
 use crate::lists::text;
@@ -46,6 +47,10 @@ pub unsafe fn before(
     let registry = registry()?;
     if registry.managed_id(parent).is_none() {
         return Ok(Step::Pass);
+    }
+    if let Some(table) = registry.table_of(parent) {
+        // SAFETY: the caller's.
+        unsafe { check_unique_index(statement, &table.distribution_columns) }?;
     }
     if is_concurrent {
         // SAFETY: the caller's.

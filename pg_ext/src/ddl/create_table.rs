@@ -13,12 +13,12 @@ use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
 use super::unique_keys::check_unique_key;
-use super::{create_from_definition, lock_ddl};
+use super::{create_from_definition, lock_ddl, sequences};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::moving::not_while_moving;
 use crate::report::Report;
-use crate::{compat, membership, peers, replicated, settings};
+use crate::{compat, membership, peers, replicated, schema_change, settings};
 
 /// A parent that PostgreSQL has just created, without leaves.
 pub struct CreatedTable {
@@ -103,6 +103,36 @@ pub unsafe fn before(
 }
 
 impl CreatedTable {
+    /// What a table that exists already is to become.
+    pub fn from_table(
+        rel: pg_sys::Oid,
+        distribution: RequestedDistribution,
+        leaf_options: Vec<String>,
+    ) -> Result<Self, Report> {
+        let root = distribution.colocate_with.as_ref().map(find_root).transpose()?;
+        let num_parts = num_parts(&distribution, root.as_ref())?;
+        // SAFETY: a syscache look-up.
+        let namespace = unsafe { pg_sys::get_rel_namespace(rel) };
+        let (name, foreign_keys) = (CString::default(), Taken::default());
+        let columns = distribution.columns;
+        Ok(CreatedTable { namespace, name, columns, num_parts, root, leaf_options, foreign_keys })
+    }
+
+    /// The definition of the table `rel`, sharded so.
+    pub fn checked_definition(&self, rel: pg_sys::Oid) -> Result<TableDefinition, Report> {
+        self.check_key(rel)?;
+        self.definition(rel)
+    }
+
+    fn check_key(&self, rel: pg_sys::Oid) -> Result<(), Report> {
+        let key = self.columns.iter().map(|column| key_column(rel, column));
+        let key = key.collect::<Result<Vec<_>, _>>()?;
+        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
+            check_key_type(column, *type_oid)?;
+        }
+        self.root.as_ref().map_or(Ok(()), |root| root.check_key(&key))
+    }
+
     /// Gives the parent its leaves here and makes the same table everywhere
     /// else. The DDL lock is held.
     pub fn finish(&self) -> Result<(), Report> {
@@ -111,14 +141,8 @@ impl CreatedTable {
             pg_sys::CommandCounterIncrement();
             pg_sys::get_relname_relid(self.name.as_ptr(), self.namespace)
         };
-        let key = self.columns.iter().map(|column| key_column(rel, column));
-        let key = key.collect::<Result<Vec<_>, _>>()?;
-        for (column, (type_oid, _)) in self.columns.iter().zip(&key) {
-            check_key_type(column, *type_oid)?;
-        }
-        if let Some(root) = &self.root {
-            root.check_key(&key)?;
-        }
+        self.check_key(rel)?;
+        sequences::register_owned(rel)?;
         let definition = self.definition(rel)?;
         create_from_definition(&definition)?;
         peers::tell_all(&NodeCommand::CreateTable(definition))?;
@@ -134,7 +158,9 @@ impl CreatedTable {
                 (root.group_id, placement.to_vec())
             }
             None => {
-                let active = registry.members().iter().filter(|member| member.is_active);
+                let missing = schema_change::missing_members()?;
+                let active = registry.members().iter();
+                let active = active.filter(|it| it.is_active && !missing.contains(&it.id));
                 let active: Vec<_> = active.map(|member| member.id).collect();
                 (table_id, place(table_id, self.num_parts, &active))
             }
@@ -377,7 +403,8 @@ unsafe fn same_key(spec: *mut pg_sys::PartitionSpec, columns: &[String]) -> bool
     }
 }
 
-fn not_permanent(kind: &str) -> Report {
+/// The refusal of a table that is not permanent.
+pub fn not_permanent(kind: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("{kind} table cannot be sharded"),

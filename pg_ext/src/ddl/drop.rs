@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use super::fences::{relation_of, table_of_index};
 use super::meaning::set;
 use super::step::{Finish, Step};
-use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl};
+use super::{OwnWork, is_leaf_schema, leaf_by_hand, lock_ddl, sequences};
 use crate::catalog::{qualified_name, registry, unregister_table};
 use crate::lists::{elements, text};
 use crate::membership::my_identity_if_any;
@@ -98,6 +98,7 @@ impl DroppedObjects {
     pub fn finish(&self) -> Result<(), Report> {
         PERMIT.set(None);
         self.tables.iter().try_for_each(|table| unregister_table(*table))?;
+        sequences::forget_dropped()?;
         let (tables, statement) = (self.tables.clone(), self.statement.clone());
         peers::tell_all(&NodeCommand::Drop { tables, statement })
     }
@@ -113,7 +114,8 @@ pub fn apply(tables: &[TableId], statement: &str) -> Result<(), Report> {
     Spi::run(statement)?;
     // SAFETY: the level of above.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
-    tables.iter().try_for_each(|table| unregister_table(*table))
+    tables.iter().try_for_each(|table| unregister_table(*table))?;
+    sequences::forget_dropped()
 }
 
 fn permit(rels: Vec<pg_sys::Oid>) {

@@ -137,10 +137,7 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
         }
         let ours = elements::<pg_sys::DefElem>((*into).options).any(|option| {
             let name = text((*option).defname);
-            matches!(
-                name.as_str(),
-                "distributed_by" | "num_parts" | "colocate_with" | "replicated" | "global"
-            )
+            matches!(name.as_str(), "replicated" | "global")
         });
         if !ours {
             return Ok(());
@@ -148,7 +145,7 @@ unsafe fn table_as(statement: *mut pg_sys::CreateTableAsStmt) -> Result<(), Repo
     }
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "CREATE TABLE AS cannot create a sharded or replicated table",
+        "CREATE TABLE AS cannot create a replicated table",
     )
     .hint("Use CREATE TABLE … WITH (…), then INSERT … SELECT."))
 }

@@ -52,6 +52,8 @@ pub fn make_foreign_leaves(definition: &TableDefinition, rel: pg_sys::Oid) -> Re
 pub fn attach(definition: &TableDefinition) -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     definition.column_settings.iter().try_for_each(|sql| Spi::run(sql))?;
+    let of_sequences = definition.sequences.iter().flat_map(|sequence| &sequence.attachments);
+    of_sequences.into_iter().try_for_each(|sql| Spi::run(sql))?;
     if definition.attachments.is_empty() {
         return Ok(());
     }

@@ -7,9 +7,9 @@ use pgrx::prelude::*;
 
 use super::{
     OwnWork, attach, broadcast, carry, create_from_definition, create_index, deferral, drop,
-    foreign_keys,
+    foreign_keys, sequences, storage,
 };
-use crate::catalog::note_table_id;
+use crate::catalog::{begin_sequence_anew, note_table_id};
 use crate::moving;
 use crate::report::Report;
 use crate::schema_change;
@@ -31,11 +31,19 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::CreateTable(definition) => {
             let _own_work = OwnWork::begin();
             definition.parent_statements().iter().try_for_each(|sql| Spi::run(sql))?;
+            definition.sequences.iter().try_for_each(sequences::register_definition)?;
             create_from_definition(&definition)?;
             attach(&definition)
         }
         NodeCommand::CreateIndex { schema, table, is_unique, statement } => {
             create_index::apply(&schema, &table, is_unique, &statement)
+        }
+        NodeCommand::Attach(definition) => attach(&definition),
+        NodeCommand::CreateSequence(definition) => sequences::create(&definition),
+        NodeCommand::AlignSequences { table, sequences } => sequences::align(table, &sequences),
+        NodeCommand::LockSequence { sequence } => sequences::lock(sequence),
+        NodeCommand::BeginSequenceAnew { sequence, new, first, block_size } => {
+            begin_sequence_anew(sequence, new, first, block_size)
         }
         NodeCommand::AddForeignKeys { table, foreign_keys } => {
             foreign_keys::add_defined(table, &foreign_keys)
@@ -44,6 +52,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::SetConstraints { names, is_deferred } => {
             deferral::apply(names.as_deref(), is_deferred)
         }
+        NodeCommand::SetStorage { table, set, reset } => storage::apply(table, &set, &reset),
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Move(command) => moving::apply(&command),

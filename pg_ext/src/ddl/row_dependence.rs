@@ -74,8 +74,10 @@ unsafe fn looks_at_rows(command: *mut pg_sys::AlterTableCmd) -> bool {
             // a domain may have constraints.
             AT_AddColumn => {
                 let column: *mut pg_sys::ColumnDef = (*command).def.cast();
-                let has_constraints = !(*column).constraints.is_null() || (*column).is_not_null;
-                has_constraints || is_domain((*column).typeName)
+                let constraints = elements::<pg_sys::Constraint>((*column).constraints);
+                constraints.into_iter().any(|constraint| !is_plain_default(constraint))
+                    || (*column).is_not_null
+                    || is_domain((*column).typeName)
             }
             AT_ColumnDefault
             | AT_DropNotNull
@@ -100,6 +102,24 @@ unsafe fn looks_at_rows(command: *mut pg_sys::AlterTableCmd) -> bool {
             | AT_ReplicaIdentity => false,
             _ => true,
         }
+    }
+}
+
+/// Whether a constraint is a default that is the same for all rows, as its text
+/// shows: a constant, or the time of the transaction. Or NULL, which is none.
+unsafe fn is_plain_default(constraint: *mut pg_sys::Constraint) -> bool {
+    use pg_sys::ConstrType::{CONSTR_DEFAULT, CONSTR_NULL};
+    use pg_sys::NodeTag::{T_A_Const, T_SQLValueFunction, T_TypeCast};
+    // SAFETY: the caller's, as the grammar makes it; the tag names the struct.
+    unsafe {
+        let mut value = (*constraint).raw_expr;
+        if (*constraint).contype != CONSTR_DEFAULT || value.is_null() {
+            return (*constraint).contype == CONSTR_NULL;
+        }
+        while (*value).type_ == T_TypeCast {
+            value = (*value.cast::<pg_sys::TypeCast>()).arg;
+        }
+        matches!((*value).type_, T_A_Const | T_SQLValueFunction)
     }
 }
 

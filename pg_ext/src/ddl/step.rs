@@ -6,9 +6,13 @@ use super::carry::CarriedHere;
 use super::create_index::CreatedIndex;
 use super::create_table::CreatedTable;
 use super::deferral::Deferral;
+use super::distribute::FilledTable;
 use super::drop::DroppedObjects;
+use super::maintenance::{self, MaintainedHere};
+use super::sequences::SequenceChange;
 use crate::replicated::CreatedReplicated;
 use crate::report::Report;
+use crate::sequence::IdentityDefaults;
 
 /// How the hook goes on.
 pub enum Step {
@@ -16,6 +20,8 @@ pub enum Step {
     Pass,
     /// Ours entirely: nothing is left to run.
     Done,
+    /// A VACUUM with nothing to run here but what comes afterwards.
+    Only(Finish),
     /// The same, to be announced under this command tag.
     DoneAs(pg_sys::CommandTag::Type),
     /// Another node's statement on leaves: see `hooks::copy`, `hooks::truncate`.
@@ -50,8 +56,18 @@ pub enum Finish {
     CreateIndex(CreatedIndex),
     /// Leaves, other nodes.
     Deferral(Deferral),
+    /// A table that was filled becomes a sharded one.
+    Distribute(FilledTable),
     /// Registration, other nodes.
     Drop(DroppedObjects),
+    /// Registration, other nodes.
+    Sequence(SequenceChange),
+    /// A COPY has drawn its identity values.
+    Copy(IdentityDefaults),
+    /// Other nodes, outside of the transaction.
+    Maintain(MaintainedHere),
+    /// The end of what another node asked for.
+    EndMaintenance,
     /// The isolation level may have become REPEATABLE READ.
     Isolation {
         /// By SET TRANSACTION SNAPSHOT.
@@ -70,7 +86,18 @@ impl Finish {
             Finish::CreateReplicated(created) => created.finish(),
             Finish::CreateIndex(created) => created.finish(),
             Finish::Deferral(deferral) => deferral.finish(),
+            Finish::Distribute(filled) => filled.finish(),
             Finish::Drop(dropped) => dropped.finish(),
+            Finish::Sequence(change) => change.finish(),
+            Finish::Copy(defaults) => {
+                defaults.take_back();
+                Ok(())
+            }
+            Finish::Maintain(maintained) => maintained.finish(),
+            Finish::EndMaintenance => {
+                maintenance::end_received();
+                Ok(())
+            }
             Finish::Isolation { is_import, is_top } => {
                 crate::snapshot::after_setting(*is_import, *is_top)
             }

@@ -30,7 +30,7 @@ pub unsafe fn sharded_target(statement: *mut pg_sys::Node) -> Result<Option<pg_s
 }
 
 /// The relations that a statement names, as far as it can be about tables.
-unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>, Report> {
+pub unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>, Report> {
     use pg_sys::NodeTag;
     // SAFETY: each arm casts to the struct that the tag names.
     let ranges: Vec<*mut pg_sys::RangeVar> = unsafe {
@@ -67,6 +67,7 @@ unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>,
             NodeTag::T_AlterStatsStmt => {
                 return statistics_table((*statement.cast::<pg_sys::AlterStatsStmt>()).defnames);
             }
+            NodeTag::T_AlterSeqStmt => vec![(*statement.cast::<pg_sys::AlterSeqStmt>()).sequence],
             NodeTag::T_CreateTrigStmt => {
                 vec![(*statement.cast::<pg_sys::CreateTrigStmt>()).relation]
             }
@@ -85,6 +86,12 @@ unsafe fn relations_of(statement: *mut pg_sys::Node) -> Result<Vec<pg_sys::Oid>,
             }
             NodeTag::T_GrantStmt => {
                 let grant: *mut pg_sys::GrantStmt = statement.cast();
+                if (*grant).objtype == pg_sys::ObjectType::OBJECT_SEQUENCE
+                    && (*grant).targtype == pg_sys::GrantTargetType::ACL_TARGET_OBJECT
+                {
+                    let sequences = elements::<pg_sys::RangeVar>((*grant).objects);
+                    return Ok(sequences.filter_map(|range| relation_of(range)).collect());
+                }
                 if (*grant).objtype != pg_sys::ObjectType::OBJECT_TABLE {
                     return Ok(Vec::new());
                 }
@@ -131,7 +138,7 @@ unsafe fn object_table(
     unsafe {
         let names: *mut pg_sys::List = object.cast();
         let relation = match kind {
-            OBJECT_TABLE | OBJECT_INDEX => names,
+            OBJECT_TABLE | OBJECT_INDEX | OBJECT_SEQUENCE => names,
             OBJECT_COLUMN | OBJECT_TABCONSTRAINT | OBJECT_TRIGGER | OBJECT_POLICY | OBJECT_RULE => {
                 if names.is_null() || (*names).length < 2 {
                     return Ok(Vec::new());

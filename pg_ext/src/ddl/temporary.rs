@@ -16,6 +16,7 @@ pub unsafe fn is_temporary(statement: *mut pg_sys::Node) -> bool {
     unsafe {
         let range = match (*statement).type_ {
             NodeTag::T_CreateStmt => (*statement.cast::<pg_sys::CreateStmt>()).relation,
+            NodeTag::T_CreateSeqStmt => (*statement.cast::<pg_sys::CreateSeqStmt>()).sequence,
             NodeTag::T_ViewStmt => (*statement.cast::<pg_sys::ViewStmt>()).view,
             NodeTag::T_IndexStmt => (*statement.cast::<pg_sys::IndexStmt>()).relation,
             NodeTag::T_AlterTableStmt => (*statement.cast::<pg_sys::AlterTableStmt>()).relation,

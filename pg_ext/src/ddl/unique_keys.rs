@@ -3,6 +3,7 @@
 
 use pgrx::prelude::*;
 
+use crate::lists::{elements, text};
 use crate::report::Report;
 
 /// Refuses a PRIMARY KEY or UNIQUE over `keys` that lacks a distribution
@@ -22,6 +23,38 @@ pub unsafe fn check_unique_key(
         CONSTR_UNIQUE => "unique",
         _ => return Ok(()),
     };
+    // SAFETY: the caller's.
+    if unsafe { !(*constraint).indexname.is_null() } {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "ADD CONSTRAINT USING INDEX is not supported on sharded tables",
+        )
+        .detail("PostgreSQL has it for tables without partitions only.")
+        .hint("Add the constraint with its columns, and drop the index."));
+    }
+    must_include(kind, keys, distribution)
+}
+
+/// The same for an index.
+///
+/// # Safety
+/// `statement` is a valid IndexStmt.
+pub unsafe fn check_unique_index(
+    statement: *mut pg_sys::IndexStmt,
+    distribution: &[String],
+) -> Result<(), Report> {
+    // SAFETY: the caller's; a list of IndexElem, without a name for expressions.
+    unsafe {
+        if !(*statement).unique {
+            return Ok(());
+        }
+        let keys = elements::<pg_sys::IndexElem>((*statement).indexParams);
+        let keys: Vec<_> = keys.map(|key| text((*key).name)).filter(|k| !k.is_empty()).collect();
+        must_include("unique", &keys, distribution)
+    }
+}
+
+fn must_include(kind: &str, keys: &[String], distribution: &[String]) -> Result<(), Report> {
     let Some(missing) = distribution.iter().find(|column| !keys.contains(column)) else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 
 use pgrx::prelude::*;
 
-use crate::ddl;
+use crate::{ddl, sequence};
 
 static mut PREVIOUS: pg_sys::object_access_hook_type = None;
 
@@ -35,6 +35,10 @@ unsafe extern "C-unwind" fn object_access(
             && sub_object == 0
         {
             on_drop(object);
+        } else if access == pg_sys::ObjectAccessType::OAT_DROP
+            && class == pg_sys::ExtensionRelationId
+        {
+            on_drop_of_extension(object);
         }
     }
 }
@@ -46,6 +50,19 @@ unsafe fn on_drop(rel: pg_sys::Oid) {
         fdw::callback(|| {
             if crate::in_cluster_database() {
                 ddl::before_drop(rel)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A plain-old frame.
+unsafe fn on_drop_of_extension(extension: pg_sys::Oid) {
+    // SAFETY: as above; a palloc'd name or null.
+    unsafe {
+        fdw::callback(|| {
+            if crate::lists::text(pg_sys::get_extension_name(extension)) == "shardman" {
+                sequence::restore_functions()?;
             }
             Ok(())
         })

@@ -43,6 +43,9 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && replicated::concerns(statement) {
             fdw::callback(|| Ok(replicated::before_statement(statement)?));
         }
+        if !schema_change::is_serving() && flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
+            fdw::callback(|| Ok(schema_change::check_query(statement)?));
+        }
         // Plain code that raises nothing.
         schema_change::note_query(statement);
         match PREVIOUS {

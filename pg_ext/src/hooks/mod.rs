@@ -13,6 +13,8 @@ mod analyze;
 mod copy;
 mod drop_guard;
 mod executor_start;
+mod explain;
+mod merge;
 mod partial_state;
 mod partitionwise;
 mod planner;
@@ -24,6 +26,7 @@ pub fn install() {
     analyze::install();
     drop_guard::install();
     executor_start::install();
+    explain::install();
     partitionwise::init();
     planner::install();
     utility::install();

@@ -12,13 +12,13 @@ use std::ffi::{c_char, c_int, c_void};
 use fdw::router::{self, Planned};
 use pgrx::prelude::*;
 
-use super::{partial_state, partitionwise};
+use super::{explain, merge, partial_state, partitionwise};
 use crate::catalog::registry;
 use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
-use crate::settings;
+use crate::{sequence, settings};
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -44,6 +44,8 @@ struct Planning {
     is_partitionwise: bool,
     /// The aggregates' states are wanted, not their results.
     returns_states: bool,
+    /// It is a MERGE into a sharded table.
+    merges: bool,
     /// The plan, if the router made it; null otherwise.
     routed: *mut pg_sys::PlannedStmt,
 }
@@ -64,6 +66,7 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        let query = fdw::callback(|| draw_identities(query));
         let planning = fdw::callback(|| before(query, cursor_options, parameters));
         if !planning.routed.is_null() {
             return planning.routed;
@@ -77,7 +80,14 @@ unsafe extern "C-unwind" fn plan(
             Some(previous) => previous,
             None => raw::standard_planner,
         };
+        let mut context = merge::context();
+        if planning.merges {
+            pg_sys::error_context_stack = &raw mut context;
+        }
         let planned = next(query, query_string, options, parameters);
+        if planning.merges {
+            pg_sys::error_context_stack = context.previous;
+        }
         if planning.is_partitionwise {
             partitionwise::switch_back();
         }
@@ -89,13 +99,26 @@ unsafe extern "C-unwind" fn plan(
 }
 
 /// SAFETY: `query` is valid.
+unsafe fn draw_identities(query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query, fdw::Error> {
+    if !crate::in_cluster_database() {
+        return Ok(query);
+    }
+    // SAFETY: the caller's.
+    Ok(unsafe { sequence::replace_identity_values(query) }?)
+}
+
+/// SAFETY: `query` is valid.
 unsafe fn before(
     query: *mut pg_sys::Query,
     cursor_options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> Result<Planning, fdw::Error> {
-    let mut planning =
-        Planning { is_partitionwise: false, returns_states: false, routed: std::ptr::null_mut() };
+    let mut planning = Planning {
+        is_partitionwise: false,
+        returns_states: false,
+        merges: false,
+        routed: std::ptr::null_mut(),
+    };
     if !crate::in_cluster_database() {
         return Ok(planning);
     }
@@ -106,14 +129,18 @@ unsafe fn before(
             return Ok(planning);
         }
         ddl::refuse_moves(query)?;
+        planning.merges = merge::is_into_sharded(query)?;
         if settings::enable_router() {
             match router::plan(query, cursor_options, parameters)? {
                 Planned::Statement(routed) => {
                     planning.routed = routed;
                     return Ok(planning);
                 }
-                Planned::Refused(refusal) => {
+                Planned::Refused(refusal, is_point) => {
                     let reason = refusal.message;
+                    if is_point {
+                        explain::note_refusal(query, &reason);
+                    }
                     pgrx::debug1!("not routed: {reason}");
                 }
                 Planned::NotOurs => {}

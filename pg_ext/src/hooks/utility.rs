@@ -120,6 +120,11 @@ unsafe fn before(
             Step::Pass => untouched,
             Step::Receive(received) => Decision { received: Some(received), ..untouched },
             Step::Done => Decision { statement: ptr::null_mut(), ..untouched },
+            Step::Only(finish) => {
+                let finish = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(finish);
+                let tag = pg_sys::CommandTag::CMDTAG_VACUUM;
+                Decision { statement: ptr::null_mut(), tag, finish, ..untouched }
+            }
             Step::DoneAs(tag) => Decision { statement: ptr::null_mut(), tag, ..untouched },
             Step::Run { statement, finish } => {
                 let is_original = statement.is_null();

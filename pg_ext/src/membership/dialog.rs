@@ -32,7 +32,16 @@ impl Dialog {
     /// The same, making sure that it is that member. `bound` is for logging in
     /// and for each query.
     pub fn open_bounded_member_session(member: &Member, bound: Duration) -> Result<Self, Report> {
-        let mut session = Self::as_node_role(&member.connstr, &member.name, Some(bound))?;
+        Self::checked(member, Some(bound))
+    }
+
+    /// The same for what may take as long as it takes.
+    pub fn open_lasting_member_session(member: &Member) -> Result<Self, Report> {
+        Self::checked(member, None)
+    }
+
+    fn checked(member: &Member, bound: Option<Duration>) -> Result<Self, Report> {
+        let mut session = Self::as_node_role(&member.connstr, &member.name, bound)?;
         let identity = my_identity()?;
         session.rows(&format!(
             "SELECT shardman.check_member('{}', {}, {})",
@@ -92,6 +101,11 @@ impl Dialog {
         deadline: Instant,
     ) -> Result<Vec<Vec<Option<String>>>, Report> {
         Ok(self.connection.receive(ticket, sql, deadline)?)
+    }
+
+    /// The same however long it takes. Answers to cancel.
+    pub fn collect(&self, ticket: u64, sql: &str) -> Result<Vec<Vec<Option<String>>>, Report> {
+        Ok(self.connection.collect(ticket, sql)?)
     }
 
     /// The first column of a query's rows; NULL is left out.

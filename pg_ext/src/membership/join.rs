@@ -24,7 +24,10 @@ use super::describe::describe_this_server;
 use super::dialog::Dialog;
 use super::role::set_credential;
 use super::{my_identity, my_identity_if_any};
-use crate::catalog::{ActingAs, definition_of, definition_of_replicated, last_table_id, registry};
+use crate::catalog::{
+    ActingAs, definition_of, definition_of_replicated, last_table_id, registry,
+    standalone_sequences,
+};
 use crate::ddl::lock_ddl;
 use crate::replicated;
 use crate::report::Report;
@@ -175,7 +178,7 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 
 /// Makes every sharded and replicated table on the newcomer that it does not
 /// have yet, each as its owner and in a transaction of its own, and gives it the
-/// rows of the latter.
+/// rows of the latter. The schema is that after `position`.
 fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
     let mut session = Dialog::open_node_session(newcomer)?;
     // Before the tables that belong to them.
@@ -183,6 +186,12 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
         session.apply(&current_user(), &NodeCommand::Run { statement, settings: Vec::new() })?;
     }
     let present = session.column("SELECT table_id FROM shardman.sharded_table")?;
+    let sequences = session.column("SELECT sequence_id FROM shardman.managed_sequence")?;
+    for (owner, sequence) in standalone_sequences()? {
+        if !sequences.contains(&sequence.sequence_id.to_string()) {
+            session.apply(&owner, &NodeCommand::CreateSequence(sequence))?;
+        }
+    }
     let registry = registry()?;
     let copies = session.column("SELECT table_id FROM shardman.replicated_table")?;
     for table in registry.replicated_tables() {

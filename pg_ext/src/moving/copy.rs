@@ -13,6 +13,7 @@ use super::leaves::{Leaf, find, leaves, owner_of};
 use super::source::sleep;
 use crate::catalog::ActingAs;
 use crate::report::Report;
+use crate::settings;
 
 /// Rows between two looks at the size and the clock.
 const ROWS_BETWEEN: u64 = 512;
@@ -34,7 +35,7 @@ thread_local! {
 
 /// Copies all rows within the running transaction, which is REPEATABLE READ, and
 /// notes the snapshot they were read with.
-pub fn copy(relocation: &Relocation, rate: u64) -> Result<(), Report> {
+pub fn copy(relocation: &Relocation) -> Result<(), Report> {
     let leaves = leaves(relocation)?;
     let mut tables = Vec::new();
     {
@@ -60,8 +61,13 @@ pub fn copy(relocation: &Relocation, rate: u64) -> Result<(), Report> {
         )
         .detail(error.to_string())
     })?;
-    let mut pace =
-        Pace { leaf: pg_sys::InvalidOid, rows: 0, bytes_before: 0, rate, began: Instant::now() };
+    let mut pace = Pace {
+        leaf: pg_sys::InvalidOid,
+        rows: 0,
+        bytes_before: 0,
+        rate: settings::move_rate(),
+        began: Instant::now(),
+    };
     for (leaf, table) in leaves.iter().zip(tables) {
         pace.leaf = table;
         PACE.set(Some(pace));

@@ -181,7 +181,7 @@ impl Driver {
     }
 
     fn copy(&mut self) -> Result<(), Report> {
-        let work = MoveWork::Copy { relocation: self.relocation, rate: settings::move_rate() };
+        let work = MoveWork::Copy(self.relocation);
         self.destination.rows(&format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ; {}; COMMIT",
             statement(&work)

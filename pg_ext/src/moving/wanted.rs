@@ -8,7 +8,7 @@ use cluster::{NodeId, PartitionNumber, TableId};
 use pgrx::prelude::*;
 
 use super::leaves::leaves_of;
-use crate::catalog::{ActingAs, Registry, registry};
+use crate::catalog::{Registry, registry};
 use crate::deadlock::Observers;
 use crate::report::Report;
 
@@ -115,14 +115,4 @@ pub fn named_group(relation: &str) -> Result<TableId, Report> {
         )
         .hint("Look at shardman.sharded_tables.")
     })
-}
-
-/// Partitions that are on a node.
-pub fn count_on(node: NodeId) -> Result<i64, Report> {
-    let _acting = ActingAs::owner_of_the_catalogs();
-    let count = Spi::get_one_with_args::<i64>(
-        "SELECT pg_catalog.count(*) FROM shardman.placement WHERE node_id OPERATOR(pg_catalog.=) $1",
-        &[(node.0 as i32).into()],
-    )?;
-    Ok(count.unwrap_or_default())
 }

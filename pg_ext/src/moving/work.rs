@@ -43,7 +43,7 @@ fn run(work: &str) -> Result<String, Report> {
         MoveWork::MakeLeaves { relocation, description } => {
             nothing(destination::make_leaves(&relocation, &description))
         }
-        MoveWork::Copy { relocation, rate } => nothing(copy::copy(&relocation, rate)),
+        MoveWork::Copy(relocation) => nothing(copy::copy(&relocation)),
         MoveWork::MakeIndexes { relocation, description } => {
             nothing(destination::make_indexes(&relocation, &description))
         }

@@ -8,15 +8,18 @@ use super::key::Key;
 use crate::catalog::{
     ActingAs, ReplicatedTable, definition_of_replicated, qualified_name, registry,
 };
+use crate::ddl::is_serial;
 use crate::lists::{elements, text};
 use crate::report::Report;
 
-/// Refuses what would make copies differ.
+/// Refuses what would make copies differ. Returns whether each node may come to
+/// other values for the rows that are there: then they are to be sent again.
 ///
 /// # Safety
 /// `statement` is a valid AlterTableStmt about a replicated table.
-pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<(), Report> {
+pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<bool, Report> {
     use pg_sys::AlterTableType as Alter;
+    let mut may_differ = false;
     // SAFETY: the grammar's node types.
     unsafe {
         for command in elements::<pg_sys::AlterTableCmd>((*statement).cmds) {
@@ -33,6 +36,11 @@ pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<(), 
                 | Alter::AT_AttachPartition => {
                     return Err(refused("change the inheritance of a replicated table"));
                 }
+                Alter::AT_AddColumn if is_serial((*command).def.cast()) => {
+                    return Err(refused("add a serial column to a replicated table")
+                        .detail("Each node would number its rows by itself.")
+                        .hint("Add the column without default, fill it by UPDATE, then ALTER COLUMN … ADD GENERATED."));
+                }
                 Alter::AT_EnableTrig
                 | Alter::AT_EnableAlwaysTrig
                 | Alter::AT_EnableReplicaTrig
@@ -45,11 +53,36 @@ pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<(), 
                     return Err(keeps_copies_equal()
                         .hint("Name the triggers, or use DISABLE TRIGGER USER."));
                 }
+                Alter::AT_AddColumn => {
+                    let column: *mut pg_sys::ColumnDef = (*command).def.cast();
+                    may_differ |= elements::<pg_sys::Constraint>((*column).constraints)
+                        .any(|constraint| is_computed((*constraint).raw_expr));
+                }
+                Alter::AT_AlterColumnType => {
+                    let column: *mut pg_sys::ColumnDef = (*command).def.cast();
+                    may_differ |= is_computed((*column).raw_default);
+                }
                 _ => {}
             }
         }
     }
-    Ok(())
+    Ok(may_differ)
+}
+
+/// Whether an expression is more than a constant: `random()` gives each node
+/// another value.
+unsafe fn is_computed(expression: *mut pg_sys::Node) -> bool {
+    // SAFETY: null or a valid node of the grammar's.
+    unsafe {
+        !expression.is_null()
+            && match (*expression).type_ {
+                pg_sys::NodeTag::T_A_Const => false,
+                pg_sys::NodeTag::T_TypeCast => {
+                    is_computed((*expression.cast::<pg_sys::TypeCast>()).arg)
+                }
+                _ => true,
+            }
+    }
 }
 
 /// Looks at the table that a statement has left: its key must be there, and

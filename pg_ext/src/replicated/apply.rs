@@ -11,13 +11,14 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
-use cluster::TableId;
 use cluster::replication::Change;
+use cluster::{NodeId, TableId};
 use fdw::ImageReader;
 use pgrx::prelude::*;
 
 use super::definition::TRIGGER_PREFIX;
 use super::key::Key;
+use super::standing;
 use crate::catalog::{ActingAs, qualified_name, registry};
 use crate::compat;
 use crate::lists::list_of;
@@ -82,23 +83,32 @@ pub extern "C-unwind" fn pg_finfo_apply_changes_wrapper() -> &'static pg_sys::Pg
 pub unsafe extern "C-unwind" fn apply_changes_wrapper(
     call: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL calls it as a strict function of (bigint, bytea); no
-    // destructor is live here.
+    // SAFETY: PostgreSQL calls it as a strict function of (integer, bigint, bytea);
+    // no destructor is live here.
     unsafe {
         fdw::callback(|| {
-            let arguments = (*call).args.as_slice(2);
-            let table = TableId(arguments[0].value.value() as u64);
-            let changes = pg_sys::pg_detoast_datum_packed(arguments[1].value.cast_mut_ptr());
+            let arguments = (*call).args.as_slice(3);
+            let coordinator = NodeId(arguments[0].value.value() as u32);
+            let table = TableId(arguments[1].value.value() as u64);
+            let changes = pg_sys::pg_detoast_datum_packed(arguments[2].value.cast_mut_ptr());
             let data = pgrx::varlena::vardata_any(changes);
             let length = pgrx::varlena::varsize_any_exhdr(changes);
+            let _applying = Applying::begin()?;
+            standing::check(coordinator)?;
             Ok(apply(table, std::slice::from_raw_parts(data.cast(), length))?)
         });
     }
     pg_sys::Datum::from(0)
 }
 
+/// The same for changes that this node has asked for.
+pub fn apply_own(table: TableId, changes: &[u8]) -> Result<(), Report> {
+    APPLYING.set(true);
+    let _applying = Applying(());
+    apply(table, changes)
+}
+
 fn apply(table: TableId, changes: &[u8]) -> Result<(), Report> {
-    let _applying = Applying::begin()?;
     let registry = registry()?;
     let Some(table) = registry.replicated(table) else {
         return Err(Report::new(
@@ -400,7 +410,7 @@ unsafe fn truncate(relation: pg_sys::Relation) -> Result<(), Report> {
 
 /// Whether tables refer to it that are not replicated: PostgreSQL would refuse
 /// TRUNCATE, whether they have rows or not.
-fn has_other_referrers(rel: pg_sys::Oid) -> Result<bool, Report> {
+pub fn has_other_referrers(rel: pg_sys::Oid) -> Result<bool, Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     let found = Spi::get_one_with_args::<bool>(
         "SELECT EXISTS (

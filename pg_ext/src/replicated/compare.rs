@@ -1,7 +1,7 @@
 //! Whether copies are equal, and making them so.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -19,10 +19,10 @@ use crate::membership;
 use crate::report::{OrRaise, Report};
 
 /// What is known of a row: its key as text, and a hash of all of it.
-type Row = (String, i64);
+pub type Row = (String, i64);
 
 /// Rows by the image of their key, in hexadecimal digits.
-type Rows = BTreeMap<String, Row>;
+pub type Rows = BTreeMap<String, Row>;
 
 /// Batches of a repair.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -41,6 +41,42 @@ fn row_hashes(
     });
     let rows = table.and_then(rows_here).or_raise();
     TableIterator::new(rows.into_iter().map(|(image, (key, hash))| (image, key, hash)))
+}
+
+#[pg_extern(sql = false)]
+fn row_images(table_id: i64, images: Vec<String>) -> SetOfIterator<'static, Vec<u8>> {
+    let wanted: HashSet<String> = images.into_iter().collect();
+    let batches = registry().and_then(|registry| {
+        let table = registry.replicated(TableId(table_id as u64));
+        table.map_or(Ok(Vec::new()), |table| images_here(table.rel, &wanted))
+    });
+    SetOfIterator::new(batches.or_raise())
+}
+
+/// The rows with the wanted keys, as changes in batches.
+fn images_here(rel: pg_sys::Oid, wanted: &HashSet<String>) -> Result<Vec<Vec<u8>>, Report> {
+    check_owner(rel)?;
+    let mut batches = Vec::new();
+    // SAFETY: the lock is kept; the slot holds a row of the table.
+    unsafe {
+        pg_sys::LockRelationOid(rel, pg_sys::AccessShareLock as i32);
+        let rest = each_row(rel, &mut |writer, slot| {
+            let start = writer.bytes.len();
+            writer.bytes.push(Change::Present.code());
+            writer.key(slot)?;
+            if !wanted.contains(&hexadecimal(&writer.bytes[start + 1..])) {
+                writer.bytes.truncate(start);
+                return Ok(());
+            }
+            writer.row(slot)?;
+            if writer.bytes.len() >= BATCH_BYTES {
+                batches.push(std::mem::take(&mut writer.bytes));
+            }
+            Ok(())
+        })?;
+        batches.push(rest);
+    }
+    Ok(batches)
 }
 
 #[pg_extern(sql = false)]
@@ -100,10 +136,7 @@ fn repair(rel: pg_sys::Oid) -> Result<i64, Report> {
         let mut bytes = Vec::new();
         for image in gone {
             bytes.push(Change::Absent.code());
-            bytes.extend(
-                (0..image.len() / 2)
-                    .filter_map(|at| u8::from_str_radix(image.get(2 * at..2 * at + 2)?, 16).ok()),
-            );
+            bytes.extend(bytes_of(image));
         }
         outgoing.send(&mut bytes)?;
         // SAFETY: the table was locked by `replicated`.
@@ -127,6 +160,26 @@ fn repair(rel: pg_sys::Oid) -> Result<i64, Report> {
         outgoing.wait()?;
     }
     Ok(changed)
+}
+
+/// Sends the rows of this node to all others, which have rows with the same keys.
+pub fn send_again(rel: pg_sys::Oid) -> Result<(), Report> {
+    let Some(table) = registry()?.replicated_of(rel) else { return Ok(()) };
+    let mut outgoing = Outgoing::to_others(table.table_id)?;
+    // SAFETY: the statement that changed the table has it locked.
+    let mut rest = unsafe {
+        each_row(rel, &mut |writer, slot| {
+            writer.bytes.push(Change::Present.code());
+            writer.key(slot)?;
+            writer.row(slot)?;
+            if writer.bytes.len() >= BATCH_BYTES {
+                outgoing.send(&mut writer.bytes)?;
+            }
+            Ok(())
+        })
+    }?;
+    outgoing.send(&mut rest)?;
+    outgoing.wait()
 }
 
 fn others() -> Result<Vec<NodeId>, Report> {
@@ -171,17 +224,22 @@ pub fn check_owner(rel: pg_sys::Oid) -> Result<(), Report> {
 fn rows_there(node: NodeId, table: ReplicatedTable) -> Result<Rows, Report> {
     let remote = fdw::session::for_node(node)?;
     let sql = "SELECT image, key, hash FROM shardman.row_hashes($1)";
-    let rows = remote.query(sql, &[Some(&table.table_id.to_string())])?;
+    Ok(read_rows(remote.query(sql, &[Some(&table.table_id.to_string())])?))
+}
+
+/// The rows of `row_hashes`.
+pub fn read_rows(rows: Vec<Vec<Option<String>>>) -> Rows {
     let read = |row: Vec<Option<String>>| {
         let mut values = row.into_iter().flatten();
         let image = values.next()?;
         let key = values.next()?;
         Some((image, (key, values.next()?.parse().ok()?)))
     };
-    Ok(rows.into_iter().filter_map(read).collect())
+    rows.into_iter().filter_map(read).collect()
 }
 
-fn rows_here(table: ReplicatedTable) -> Result<Rows, Report> {
+/// This node's rows.
+pub fn rows_here(table: ReplicatedTable) -> Result<Rows, Report> {
     check_owner(table.rel)?;
     wait_for_prepared(table.rel)?;
     let key = Key::of_table(table.rel)?;
@@ -254,6 +312,12 @@ unsafe fn print(slot: *mut pg_sys::TupleTableSlot, column: i16) -> String {
         let text = pg_sys::OidOutputFunctionCall(output, value);
         CStr::from_ptr(text).to_string_lossy().into_owned()
     }
+}
+
+/// The bytes of an image.
+pub fn bytes_of(image: &str) -> impl Iterator<Item = u8> {
+    (0..image.len() / 2)
+        .filter_map(|at| u8::from_str_radix(image.get(2 * at..2 * at + 2)?, 16).ok())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::key::Key;
 use super::{lock_table, ship};
 use crate::catalog::{ActingAs, ReplicatedTable, registry};
-use crate::membership::Dialog;
+use crate::membership::{Dialog, my_identity};
 use crate::node_session::EFFECTIVE_USER;
 use crate::report::Report;
 
@@ -23,9 +23,10 @@ pub fn hold_writers() -> Result<(), Report> {
 /// Replaces the rows of the copy at the other end by those that are here, in a
 /// transaction of its own. Writers are held.
 pub fn copy_rows(session: &mut Dialog, user: &str, table: ReplicatedTable) -> Result<(), Report> {
+    let me = my_identity()?.node_id;
     let call = |session: &mut Dialog, bytes: &[u8]| {
         let id = table.table_id;
-        let mut sql = format!("SELECT shardman.apply_changes({id}, '\\x");
+        let mut sql = format!("SELECT shardman.apply_changes({me}, {id}, '\\x");
         sql.reserve(2 * bytes.len() + 2);
         bytes.iter().for_each(|byte| {
             sql.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));

@@ -13,7 +13,9 @@ use crate::catalog::{
     ActingAs, ReplicatedTable, definition_of_replicated, next_table_id, qualified_name,
     register_replicated,
 };
-use crate::ddl::{Finish, OwnWork, Step, lock_ddl, refuse_reference_from_outside};
+use crate::ddl::{
+    Finish, OwnWork, Step, lock_ddl, refuse_reference_from_outside, register_owned_sequences,
+};
 use crate::lists::{elements, list_of, text};
 use crate::membership;
 use crate::peers;
@@ -79,6 +81,7 @@ impl CreatedReplicated {
         };
         let table = ReplicatedTable { table_id: next_table_id()?, rel };
         register(table.table_id, rel)?;
+        register_owned_sequences(rel)?;
         make_elsewhere(table)
     }
 }

@@ -14,6 +14,7 @@ use fdw::session::{Call, Calling, Everywhere};
 use pgrx::prelude::*;
 
 use super::ship::needs_all_nodes;
+use super::standing;
 use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
@@ -83,13 +84,14 @@ pub fn take(wanted: &[WriterLock]) -> Result<(), Report> {
         return Ok(());
     }
     let me = membership::my_identity()?.node_id;
+    standing::check(me)?;
     loop {
         let Some(home) = home()? else { return Ok(()) };
         if home == me {
             take_here(&missing);
         } else {
-            let call = Call::new("SELECT shardman.lock_writers($1)");
-            let call = call.text(&WriterLock::print(&missing));
+            let call = Call::new("SELECT shardman.lock_writers($1, $2)");
+            let call = call.text(&me.to_string()).text(&WriterLock::print(&missing));
             let home = Everywhere::open(&[home]).map_err(needs_all_nodes)?;
             home.call(call, false).and_then(Calling::collect).map_err(needs_all_nodes)?;
         }
@@ -133,18 +135,22 @@ fn acquire(class: u16, table: u32, key: u32, mode: u32) {
 }
 
 #[pg_extern(sql = false)]
-fn lock_writers(tables: &str) {
+fn lock_writers(coordinator: i32, tables: &str) {
     use crate::report::OrRaise;
-    lock_for_another(tables).or_raise()
+    lock_for_another(NodeId(coordinator as u32), tables).or_raise()
 }
 
-fn lock_for_another(tables: &str) -> Result<(), Report> {
+fn lock_for_another(coordinator: NodeId, tables: &str) -> Result<(), Report> {
     let locks = WriterLock::parse(tables).filter(|_| is_node_session()).ok_or_else(|| {
         Report::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             "writer locks are taken by other nodes only",
         )
     })?;
+    standing::check(coordinator)?;
     take_here(&locks);
-    Ok(())
+    // It may have been marked down while it waited.
+    // SAFETY: in a transaction.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    standing::check(coordinator)
 }

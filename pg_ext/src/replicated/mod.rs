@@ -14,13 +14,17 @@ mod definition;
 mod key;
 mod lock;
 mod pinned;
+mod returning;
 mod ship;
+mod standing;
 mod starting;
 mod triggers;
 mod turning;
 
 pub use alter::{check_alter, check_result};
+pub use compare::send_again;
 pub use copying::{copy_rows, hold_writers};
 pub use definition::{CreatedReplicated, before_create, register};
 pub use lock::{init, lock_table};
+pub use returning::catch_up;
 pub use starting::{before_statement, before_truncate, concerns};

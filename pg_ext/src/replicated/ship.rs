@@ -16,6 +16,7 @@ use fdw::session::{Call, Calling, Everywhere};
 use pgrx::prelude::*;
 
 use super::key::Key;
+use super::standing;
 use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
@@ -82,8 +83,14 @@ pub unsafe fn after(data: *mut pg_sys::TriggerData) -> Result<(), Report> {
         }
         let key = Key::of(relation)?;
         let descriptor = (*relation).rd_att;
-        let mut writer = ImageWriter::new(descriptor, &key.columns);
         let (old, new) = ((*data).tg_oldtable, (*data).tg_newtable);
+        // An UPDATE that leaves keys as they are takes no row away.
+        if (new.is_null() || overlaps || changes_keys(descriptor, &key, old, new)?)
+            && !(old.is_null() && !new.is_null())
+        {
+            standing::check_referrers(rel)?;
+        }
+        let mut writer = ImageWriter::new(descriptor, &key.columns);
         if old.is_null() && new.is_null() {
             writer.bytes.push(Change::Truncate.code());
         } else if overlaps {
@@ -130,6 +137,35 @@ pub unsafe fn all_rows(
         writer.finish();
     }
     Ok(())
+}
+
+/// Whether an UPDATE gives a row another key. Looked at only while it matters.
+///
+/// SAFETY: transition tables, null or valid.
+unsafe fn changes_keys(
+    descriptor: pg_sys::TupleDesc,
+    key: &Key,
+    old: *mut pg_sys::Tuplestorestate,
+    new: *mut pg_sys::Tuplestorestate,
+) -> Result<bool, Report> {
+    if !standing::is_anyone_down()? {
+        return Ok(false);
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let mut writer = ImageWriter::new(descriptor, &key.columns);
+        let mut images = [Vec::new(), Vec::new()];
+        for (store, images) in [old, new].into_iter().zip(&mut images) {
+            let Some(mut rows) = Rows::of(descriptor, store) else { continue };
+            while let Some(slot) = rows.next() {
+                writer.key(slot)?;
+            }
+            rows.end();
+            std::mem::swap(images, &mut writer.bytes);
+        }
+        writer.finish();
+        Ok(images[0] != images[1])
+    }
 }
 
 /// As they were made.
@@ -294,6 +330,14 @@ impl Outgoing {
     pub fn to_others(table: TableId) -> Result<Self, Report> {
         let me = membership::my_identity()?.node_id;
         let registry = registry()?;
+        if let Some(down) = registry.members().iter().find(|member| member.is_down) {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("cannot write to a replicated table while node \"{}\" is down", down.name),
+            )
+            .detail("Its copy of the table would miss the change.")
+            .hint("Retry when the node is back; shardman.nodes shows the state of all nodes."));
+        }
         let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
         let nodes = others.map(|member| member.id).collect();
         Ok(Self::to(table, nodes))
@@ -314,7 +358,8 @@ impl Outgoing {
             self.sessions = Some(Everywhere::open(&self.nodes).map_err(needs_all_nodes)?);
         }
         self.collect()?;
-        let call = Call::new("SELECT shardman.apply_changes($1, $2)");
+        let me = membership::my_identity()?.node_id;
+        let call = Call::new("SELECT shardman.apply_changes($1, $2, $3)").text(&me.to_string());
         let call = call.text(&self.table.to_string()).binary(bytes);
         if let Some(sessions) = &self.sessions {
             self.under_way = Some(sessions.call(call, true).map_err(needs_all_nodes)?);

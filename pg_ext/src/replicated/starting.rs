@@ -7,10 +7,11 @@ use cluster::replication::WriterLock;
 use pgrx::prelude::*;
 
 use super::lock::take;
-use super::{apply, pinned};
+use super::{apply, pinned, standing};
 use crate::catalog::registry;
 use crate::compat;
 use crate::lists::elements;
+use crate::membership;
 use crate::node_session::is_node_session;
 use crate::report::Report;
 
@@ -35,6 +36,7 @@ pub unsafe fn concerns(statement: *mut pg_sys::QueryDesc) -> bool {
     // SAFETY: the caller's.
     unsafe {
         (*statement).operation != pg_sys::CmdType::CMD_SELECT
+            || standing::am_i_down()
             || !(*(*statement).plannedstmt).rowMarks.is_null()
     }
 }
@@ -52,6 +54,13 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
     // SAFETY: the caller's; range table indexes begin at 1.
     unsafe {
         let planned = (*statement).plannedstmt;
+        if standing::am_i_down() {
+            let registry = registry()?;
+            let mut read = elements::<pg_sys::RangeTblEntry>((*planned).rtable);
+            if read.any(|entry| registry.replicated_of((*entry).relid).is_some()) {
+                return Err(standing::behind(membership::my_identity()?.node_id));
+            }
+        }
         let rel_of = |index: u32| {
             let entry: *mut pg_sys::RangeTblEntry =
                 pg_sys::list_nth((*planned).rtable, index as i32 - 1).cast();

@@ -13,9 +13,8 @@ use crate::catalog::{
     ActingAs, ReplicatedTable, next_table_id, qualified_name, registry, unregister_table,
 };
 use crate::ddl::{OwnWork, is_leaf_schema, lock_ddl};
-use crate::membership;
-use crate::peers;
 use crate::report::{OrRaise, Report};
+use crate::{membership, peers, schema_change};
 
 #[pg_extern(sql = false)]
 fn replicate_table(rel: pg_sys::Oid) {
@@ -31,6 +30,8 @@ fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
     check_owner(rel)?;
     membership::my_identity()?;
     lock_ddl()?;
+    // The rows, and what the table was here.
+    schema_change::note_other_work();
     // SAFETY: the lock waits, answering to cancel; what is opened is closed below
     // or by the transaction's end.
     unsafe {
@@ -95,6 +96,8 @@ fn unreplicate(rel: pg_sys::Oid) -> Result<(), Report> {
     let table = registry()?.replicated_of(rel).ok_or_else(not_replicated)?;
     check_owner(rel)?;
     lock_ddl()?;
+    // What the table becomes here.
+    schema_change::note_other_work();
     lock_table(table.table_id)?;
     refuse_referrers(rel)?;
     let name = qualified_name(rel);

@@ -80,11 +80,13 @@ pub unsafe fn note_utility(
     }
 }
 
-fn is_ours() -> bool {
+/// Whether what runs is the extension's own work.
+pub fn is_ours() -> bool {
     // SAFETY: reads a variable of the backend.
     OwnWork::is_going_on() || ActingAs::is_anyone() || unsafe { pg_sys::creating_extension }
 }
 
-fn note() {
+/// The running transaction does what the log could not run again.
+pub fn note() {
     DONE_IN.set(compat::local_transaction_id());
 }

@@ -16,21 +16,15 @@ use crate::report::Report;
 /// Has every other node that takes part carry out a command, and enters it for
 /// those that do not.
 pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
-    let me = membership::my_identity()?.node_id;
     let registry = registry()?;
-    let active = registry.members().iter().filter(|member| member.is_active && member.id != me);
-    let active: Vec<NodeId> = active.map(|member| member.id).collect();
-    let missing = match transaction::with(|change| change.missing.clone()).flatten() {
-        Some(missing) => missing,
-        None => find_missing(&active, registry.members())?,
-    };
+    let missing = missing_members()?;
     if command.needs_every_node()
         && let Some(node) = missing.first()
     {
         return Err(node_missing(registry.member(*node), *node));
     }
-    let present: Vec<NodeId> = active.into_iter().filter(|node| !missing.contains(node)).collect();
-    transaction::with(|change| change.missing = Some(missing));
+    let mut present = others(registry.members())?;
+    present.retain(|node| !missing.contains(node));
 
     let begun = transaction::with(|change| (change.has_begun(), change.token, change.after));
     let Some((has_begun, token, after)) = begun else {
@@ -57,12 +51,25 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
     Ok(())
 }
 
-/// Members that are down, or that cannot be reached from here.
-fn find_missing(active: &[NodeId], members: &[Member]) -> Result<Vec<NodeId>, Report> {
-    let mut missing = fdw::session::unreachable(active)?;
-    missing.extend(members.iter().filter(|member| member.is_down).map(|member| member.id));
+/// Members that do not take part in the transaction's change: they are down, or
+/// cannot be reached from here.
+pub fn missing_members() -> Result<Vec<NodeId>, Report> {
+    if let Some(missing) = transaction::with(|change| change.missing.clone()).flatten() {
+        return Ok(missing);
+    }
+    let registry = registry()?;
+    let mut missing = fdw::session::unreachable(&others(registry.members())?)?;
+    let down = registry.members().iter().filter(|member| member.is_down);
+    missing.extend(down.map(|member| member.id));
     missing.sort_unstable();
+    transaction::with(|change| change.missing = Some(missing.clone()));
     Ok(missing)
+}
+
+fn others(members: &[Member]) -> Result<Vec<NodeId>, Report> {
+    let me = membership::my_identity()?.node_id;
+    let active = members.iter().filter(|member| member.is_active && member.id != me);
+    Ok(active.map(|member| member.id).collect())
 }
 
 fn node_missing(member: Option<&Member>, node: NodeId) -> Report {

@@ -12,7 +12,7 @@ use cluster::metadata::{
 use pgrx::prelude::*;
 use raft::{RaftError, Request, Response};
 
-use crate::counters;
+use super::standing::next_request;
 use crate::membership::my_identity;
 use crate::recovery::present_life;
 use crate::report::Report;
@@ -27,11 +27,8 @@ const ATTEMPTS: u32 = 3;
 /// Asks for the token; `None` if another transaction has it still after a
 /// while.
 pub fn take() -> Result<Option<(TokenId, DdlTail)>, Report> {
-    let holder = TokenHolder {
-        node: my_identity()?.node_id,
-        life: present_life(),
-        request: counters::next_ddl_request(),
-    };
+    let holder =
+        TokenHolder { node: my_identity()?.node_id, life: present_life(), request: next_request() };
     // Before anything is asked: what nobody wants is given up.
     want(holder.request);
     let deadline = Instant::now() + PATIENCE;

@@ -37,7 +37,9 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
     );
     config.life = recovery::present_life();
     config.is_wanted = Box::new(schema_change::is_wanted);
+    config.renew_lease = Box::new(schema_change::renew_lease);
     let limits = config.limits.clone();
+    limits.set_lease(settings::lease_timeout());
     limits.set_node_timeout(settings::node_timeout());
     let spawned = with_signals_blocked(|| raft::spawn(config));
     let thread = match spawned {
@@ -51,6 +53,7 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
             // SAFETY: between transactions, in the main loop.
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
             limits.set_node_timeout(settings::node_timeout());
+            limits.set_lease(settings::lease_timeout());
         }
         if let Err(reason) = take_events(&events, &mut applier) {
             stop(thread);

@@ -33,8 +33,9 @@ impl Member {
     pub(super) fn keep_order(self: &Arc<Self>, announcer: &Arc<Announcer>) {
         let renewing = tokio::spawn(renew(self.clone()));
         let leading = tokio::spawn(lead(self.clone(), announcer.clone()));
+        let leasing = tokio::spawn(lease(self.clone()));
         let mut watchers = self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        watchers.extend([renewing, leading]);
+        watchers.extend([renewing, leading, leasing]);
     }
 
     async fn propose(&self, command: MetadataCommand) -> Result<Outcome, RaftError> {
@@ -73,6 +74,23 @@ async fn renew(member: Arc<Member>) {
         if member.propose(MetadataCommand::Ddl(command)).await.is_ok() {
             renewed = StdInstant::now();
         }
+    }
+}
+
+/// Asks the leader, who asks a majority, for as long as leases are wanted. The
+/// lease counts from the question on.
+async fn lease(member: Arc<Member>) {
+    loop {
+        let lease = member.server.limits.lease();
+        if lease.is_zero() {
+            tokio::time::sleep(TICK).await;
+            continue;
+        }
+        let (asked, deadline) = (StdInstant::now(), Instant::now() + lease);
+        if member.through_leader(Request::Confirm, deadline).await.is_ok() {
+            (member.server.renew_lease)(asked + lease);
+        }
+        tokio::time::sleep((lease / 4).max(TICK)).await;
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Server {
     pub(crate) life: Life,
     pub(crate) is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    pub(crate) renew_lease: Box<dyn Fn(std::time::Instant) + Send + Sync>,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -70,12 +71,13 @@ impl Service {
             snapshot_after,
             life,
             is_wanted,
+            renew_lease,
             limits,
             events,
             wake,
             connector,
         } = config;
-        let server = Arc::new(Server { life, is_wanted, limits });
+        let server = Arc::new(Server { life, is_wanted, renew_lease, limits });
         Service {
             surroundings: Surroundings {
                 dir,

@@ -1,4 +1,4 @@
-//! The workloads of issue 3, section "Fast", and of issue 4, "Numbers to show".
+//! The workloads of issue 3, section "Fast", and of issues 4 and 6, "Numbers to show".
 
 use crate::keys::Keys;
 use crate::system::Kind;
@@ -6,16 +6,36 @@ use crate::workload::{Target, Work, Workload};
 
 const LOCAL: &[u16] = &[1];
 const REMOTE: &[u16] = &[2, 3];
+const ALL: &[u16] = &[1, 2, 3];
 
 /// All workloads: those that only read first, so that they find the tables as
 /// they were loaded.
 pub fn workloads(keys: &Keys) -> Vec<Workload> {
     let mut all = queries();
+    all.extend(replicated());
     for clients in [8, 1] {
         all.extend(transactions(keys, clients));
     }
+    all.extend(PLANNED.iter().map(|(name, description, table)| Workload {
+        name: (*name).to_owned(),
+        description,
+        targets: Vec::new(),
+        work: Work::Pgbench {
+            script: format!(
+                "\\set k random(1, 1000000)\nEXPLAIN SELECT v FROM {table} WHERE id = :k;\n"
+            ),
+            clients: 1,
+        },
+    }));
     all
 }
+
+/// Issue 6: with 240 and 1000 partitions at most 1.2 of what it takes with 24.
+const PLANNED: &[(&str, &str, &str)] = &[
+    ("plan_24", "planning (EXPLAIN) of a point SELECT, 24 partitions", "planned_24"),
+    ("plan_240", "the same with 240 partitions", "planned_240"),
+    ("plan_1000", "the same with 1000 partitions", "planned_1000"),
+];
 
 fn queries() -> Vec<Workload> {
     let query = |name: &str, description, bound, sql: &str| Workload {
@@ -63,6 +83,31 @@ fn queries() -> Vec<Workload> {
     ]
 }
 
+/// Issue 7. The other side of the updates is a client that keeps three servers
+/// equal itself; that of the INSERT is one server, which does a third of the work.
+fn replicated() -> Vec<Workload> {
+    let updates = |name: &str, description, is_spread| Workload {
+        name: name.to_owned(),
+        description,
+        targets: vec![(Kind::Stock, Target::AtLeast(0.8))],
+        work: Work::Replicated { clients: 8, is_spread },
+    };
+    vec![
+        updates("replicated_update", "UPDATE of one row of three copies, from one server", false),
+        updates("replicated_spread", "the same, clients spread over the servers", true),
+        Workload {
+            name: "replicated_insert".to_owned(),
+            description: "INSERT of 100k rows into three copies; of plain into one",
+            targets: vec![(Kind::Plain, Target::AtMost(7.5))],
+            work: Work::Query {
+                sql: "INSERT INTO copied_intake SELECT * FROM events ORDER BY ts LIMIT 100000"
+                    .to_owned(),
+                cleanup: Some("TRUNCATE copied_intake"),
+            },
+        },
+    ]
+}
+
 fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
     let suffix = if clients == 1 { "_1" } else { "" };
     let measured = |name: &str, description, asked: &[(Kind, f64)], script: String| Workload {
@@ -76,22 +121,43 @@ fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
             .collect(),
         work: Work::Pgbench { script, clients },
     };
-    let workload = |name: &str, description, bound: f64, script: String| {
-        measured(name, description, &[(Kind::Stock, bound)], script)
+    // What is asked for beside stock, and beside plain.
+    let workload = |name: &str, description, [stock, plain]: [f64; 2], script: String| {
+        measured(name, description, &[(Kind::Stock, stock), (Kind::Plain, plain)], script)
     };
     let any_key = |servers| keys.script_constant("c", servers) + &keys.script_key("k", "c");
     let select = "SELECT balance FROM accounts WHERE id = :k;\n";
     let update = "UPDATE accounts SET balance = balance + 1 WHERE id = :k;\n";
     let insert = "INSERT INTO kv VALUES (:k, 'a new value');\n";
+    let upsert = "INSERT INTO kv VALUES (:k, 'a new value') \
+                  ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value;\n";
+    let random = keys.script_constant("c", ALL) + &keys.script_key("k", "c");
     vec![
-        workload("select_remote", "point SELECT, remote key", 3.0, any_key(REMOTE) + select),
-        workload("select_local", "point SELECT, local key", 1.0, any_key(LOCAL) + select),
-        workload("update_remote", "UPDATE of one row, remote key", 2.0, any_key(REMOTE) + update),
+        measured("select", "point SELECT, random key", &[(Kind::Plain, 0.40)], random + select),
+        workload(
+            "select_remote",
+            "point SELECT, remote key",
+            [3.0, 0.38],
+            any_key(REMOTE) + select,
+        ),
+        workload("select_local", "point SELECT, local key", [1.0, 0.75], any_key(LOCAL) + select),
+        workload(
+            "update_remote",
+            "UPDATE of one row, remote key",
+            [2.0, 0.38],
+            any_key(REMOTE) + update,
+        ),
         workload(
             "insert_remote",
             "INSERT of one row, remote key",
-            2.0,
+            [2.0, 0.38],
             keys.script_constant("c", REMOTE) + &Keys::script_new_key("k", "c") + insert,
+        ),
+        measured(
+            "upsert_remote",
+            "INSERT … ON CONFLICT DO UPDATE of one row, remote key",
+            &[(Kind::Plain, 0.38)],
+            any_key(REMOTE) + upsert,
         ),
         measured(
             "update_local",

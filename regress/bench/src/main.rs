@@ -8,6 +8,7 @@
 mod catalogue;
 mod client;
 mod compare;
+mod copies;
 mod cpu;
 mod keys;
 mod machine;

@@ -42,7 +42,7 @@ pub fn text(findings: &Findings, machine: &Machine, version: &str, options: &Opt
 /// Of a run of pgbench.
 fn clients_of(measured: &Measured) -> Option<u32> {
     match measured.workload.work {
-        Work::Pgbench { clients, .. } => Some(clients),
+        Work::Pgbench { clients, .. } | Work::Replicated { clients, .. } => Some(clients),
         _ => None,
     }
 }
@@ -70,7 +70,7 @@ fn introduction(
         "# Performance
 
 Written by `cargo run -p bench --release`; do not edit. Ratios inside one line mean something, numbers from
-different machines do not. Targets are those of issues 3 and 4, as ratios of ours to stock or to plain.
+different machines do not. Targets are those of issues 3, 4 and 6, as ratios of ours to stock or to plain.
 {warnings}
 ## Set-up
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::copies;
 use crate::keys::{FIRST_NEW_H, NEW_H_PER_CLIENT};
 use crate::sample::Sample;
 use crate::system::{Kind, System};
@@ -59,6 +60,12 @@ impl<'a> Runner<'a> {
         match &workload.work {
             Work::Pgbench { script, clients } => {
                 let sample = self.pgbench(script, *clients, system)?;
+                Ok(Run { sample, rows: None })
+            }
+            Work::Replicated { clients, is_spread } => {
+                let seconds = self.seconds;
+                let sample =
+                    copies::run(self.tools, self.dir, system, *clients, *is_spread, seconds)?;
                 Ok(Run { sample, rows: None })
             }
             Work::Query { sql, cleanup } => {
@@ -196,7 +203,7 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// The number that follows `words` in what pgbench printed.
-fn number_after(report: &str, words: &str) -> anyhow::Result<f64> {
+pub fn number_after(report: &str, words: &str) -> anyhow::Result<f64> {
     let rest = report.split(words).nth(1);
     let number = rest.and_then(|rest| rest.split([' ', '\n', '/']).next());
     number

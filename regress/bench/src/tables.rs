@@ -55,6 +55,26 @@ const TABLES: &[Table] = &[
 const EVENT_COLUMNS: &str = "key bigint NOT NULL, id bigint NOT NULL, grp int NOT NULL, item int NOT NULL, \
      val double precision NOT NULL, ts timestamptz NOT NULL, payload text NOT NULL";
 
+/// Rows of the table that is the same on all servers.
+pub const COPIED_ROWS: i64 = 10_000;
+
+/// Tables with the same rows on every server: replicated ones of ours, plain
+/// ones that clients keep equal themselves.
+fn create_copies(system: &System<'_>) -> anyhow::Result<()> {
+    let (with, servers) = match system.kind {
+        Kind::Ours => ("WITH (replicated)", 1..=1),
+        _ => ("", 1..=system.servers.count()),
+    };
+    for server in servers {
+        system.servers.client(server)?.run(&format!(
+            "CREATE TABLE copied (id bigint PRIMARY KEY, n bigint NOT NULL, note text NOT NULL) {with};
+             CREATE TABLE copied_intake ({EVENT_COLUMNS}, PRIMARY KEY (key, id)) {with};
+             INSERT INTO copied SELECT i, 0, 'row ' || i FROM generate_series(1, {COPIED_ROWS}) AS i"
+        ))?;
+    }
+    Ok(())
+}
+
 /// The files that COPY reads.
 pub struct CopyFiles {
     /// All rows of events.
@@ -89,6 +109,17 @@ pub fn create(system: &System<'_>, keys: Option<&Keys>) -> anyhow::Result<()> {
             }
         }
     }
+    // Empty: only planned for.
+    for partitions in [24, 240, 1000] {
+        let with = match system.kind {
+            Kind::Ours => format!("WITH (distributed_by = 'id', num_parts = {partitions})"),
+            Kind::Plain => String::new(),
+            Kind::Stock => continue,
+        };
+        let columns = "id bigint PRIMARY KEY, v int";
+        client.run(&format!("CREATE TABLE planned_{partitions} ({columns}) {with}"))?;
+    }
+    create_copies(system)?;
     // What a large INSERT reads, and what cannot be evaluated elsewhere: the
     // function exists on the first server only.
     client.run(&format!("CREATE TABLE source ({EVENT_COLUMNS})"))?;

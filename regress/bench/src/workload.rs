@@ -39,6 +39,16 @@ pub enum Work {
         /// Clients.
         clients: u32,
     },
+    /// Updates of one row of a table that is the same on all servers, by
+    /// clients of the first server or of all; measured in transactions a
+    /// second. Ours has a replicated table. Of the others each client keeps
+    /// the copies equal itself: see [`crate::copies`].
+    Replicated {
+        /// Clients.
+        clients: u32,
+        /// Whether they are spread over the servers.
+        is_spread: bool,
+    },
     /// One statement in one session; measured in milliseconds.
     Query {
         /// The statement.
@@ -56,7 +66,7 @@ pub struct Workload {
     pub name: String,
     /// What it does, for the report.
     pub description: &'static str,
-    /// What issues 3 and 4 ask for, if anything.
+    /// What issues 3, 4 and 6 ask for, if anything.
     pub targets: Vec<(Kind, Target)>,
     /// How it is run.
     pub work: Work,

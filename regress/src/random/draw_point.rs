@@ -133,7 +133,17 @@ impl Generator<'_> {
                 expression.text()
             })
             .collect();
-        let rest = self.rest(&scope);
+        let mut rest = self.rest(&scope);
+        if self.prng.one_in(4)
+            && let Some(other) = colocated.first()
+        {
+            let (mine, its) = (table.distribution_column(), other.distribution_column());
+            let (not, other) = (*self.prng.pick(&["", "NOT "]), &other.name);
+            rest.push_str(&format!(
+                " AND {not}EXISTS (SELECT FROM {other} e WHERE e.{} = u.{} AND e.id <> u.id)",
+                its.name, mine.name
+            ));
+        }
         let mut sql = format!("SELECT {} FROM {from} WHERE {fixed}{rest}", columns.join(", "));
         let is_ordered = !is_aggregate && self.prng.one_in(3);
         if is_ordered {
@@ -141,8 +151,14 @@ impl Generator<'_> {
             sql.push_str(&format!(" ORDER BY {} LIMIT {}", places.join(", "), self.prng.below(9)));
         } else if !is_aggregate && self.prng.one_in(4) {
             sql.push_str(" FOR UPDATE OF u");
+            return (sql, is_ordered);
         }
-        (sql, is_ordered)
+        match self.prng.below(8) {
+            0 => (format!("WITH c AS ({sql}) SELECT * FROM c"), false),
+            1 => (format!("SELECT * FROM ({sql}) s"), false),
+            2 => (format!("({sql}) UNION ALL ({sql})"), false),
+            _ => (sql, is_ordered),
+        }
     }
 
     fn point_insert(&mut self, table: &Table, scope: &Scope) -> String {

@@ -7,10 +7,12 @@
 //! - `values`: types and their literals;
 //! - `schema`: tables and their rows;
 //! - `expression`, `query`, `change`: statements as trees that can be shrunk;
-//! - `generator`, `draw_expression`, `draw_change`, `draw_point`: draw them; `trial`: runs them on both sides and compares.
+//! - `generator`, `draw_expression`, `draw_change`, `draw_point`: draw them; `trial`: runs them on both sides and compares;
+//! - `draw_ddl`, `twins`: the same with schema changes and what tools read of the schema.
 
 mod change;
 mod draw_change;
+mod draw_ddl;
 mod draw_expression;
 mod draw_point;
 mod expression;
@@ -19,6 +21,8 @@ mod prng;
 mod query;
 mod schema;
 mod trial;
+mod twins;
 mod values;
 
 pub use trial::{Trial, explore, explore_foreign};
+pub use twins::compare_with_plain;

@@ -124,6 +124,8 @@ impl Stage {
         }
         let expected = match row.on_sharded {
             OnSharded::EveryNode => self.all(),
+            // Samples go to the planner that asked.
+            OnSharded::Owners if row.tag == "ANALYZE" => self.all(),
             OnSharded::Owners => self.owners()?,
             OnSharded::ThisNode => {
                 let changed = self.changed_by(sql)?;
@@ -160,7 +162,7 @@ impl Stage {
             return Ok(());
         }
         let expected = match row.elsewhere {
-            Elsewhere::Broadcast => self.all(),
+            Elsewhere::Broadcast | Elsewhere::Job => self.all(),
             Elsewhere::ThisNode => vec![self.here],
         };
         let changed = self.changed_by(sql)?;

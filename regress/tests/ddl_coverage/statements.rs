@@ -4,7 +4,7 @@
 /// What a statement is about, and so which column of the table it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A sharded table.
+    /// A sharded table or a managed sequence.
     Sharded,
     /// Anything else.
     Other,
@@ -111,7 +111,7 @@ pub const STATEMENTS: &[(&str, About, &str)] = &[
     ("LOCK TABLE", Sharded, "LOCK TABLE cov_home.t"),
     // Rows and files. The table's rows are on two of three nodes.
     ("", Stage, "INSERT INTO cov_plain VALUES (1, 'one')"),
-    ("", Stage, "CREATE INDEX ON cov_plain (id)"),
+    ("", Stage, "INSERT INTO cov_home.t SELECT g, 'note' FROM generate_series(1, 60) AS g"),
     ("ANALYZE", Other, "ANALYZE cov_plain"),
     ("ANALYZE", Sharded, "ANALYZE cov_home.t"),
     ("VACUUM", Other, "VACUUM cov_plain"),
@@ -328,9 +328,19 @@ pub const STATEMENTS: &[(&str, About, &str)] = &[
     ),
     ("DROP SUBSCRIPTION", Other, "DROP SUBSCRIPTION cov_subscription"),
     ("CREATE SEQUENCE", Other, "CREATE SEQUENCE cov_sequence"),
-    ("ALTER SEQUENCE", Other, "ALTER SEQUENCE cov_sequence INCREMENT 2"),
-    ("DROP SEQUENCE", Other, "DROP SEQUENCE cov_sequence"),
+    ("", Stage, "ALTER TABLE cov_home.t OWNER TO CURRENT_USER"),
+    ("CREATE SEQUENCE", Sharded, "CREATE SEQUENCE cov_home.cov_owned OWNED BY cov_home.t.id"),
+    ("", Stage, "SET shardman.broadcast_ddl = off; CREATE SEQUENCE cov_local"),
+    ("ALTER SEQUENCE", Other, "ALTER SEQUENCE cov_local INCREMENT 2"),
+    ("ALTER SEQUENCE", Sharded, "ALTER SEQUENCE cov_sequence INCREMENT 2"),
+    ("DROP SEQUENCE", Other, "DROP SEQUENCE cov_local"),
+    ("DROP SEQUENCE", Sharded, "DROP SEQUENCE cov_sequence"),
     ("CREATE TABLE AS", Other, "CREATE TABLE cov_as AS SELECT 1 AS a"),
+    (
+        "CREATE TABLE AS",
+        Sharded,
+        "CREATE TABLE cov_as_sharded WITH (distributed_by = 'a', num_parts = 2) AS SELECT 1 AS a",
+    ),
     ("SELECT INTO", Other, "SELECT 1 AS a INTO cov_into"),
     ("CREATE TABLESPACE", Other, "CREATE TABLESPACE cov_tablespace LOCATION ''"),
     ("ALTER TABLESPACE", Other, "ALTER TABLESPACE cov_tablespace SET (seq_page_cost = 2)"),

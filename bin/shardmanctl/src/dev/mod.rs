@@ -17,4 +17,5 @@ mod server;
 mod settings;
 mod state;
 
+pub use binaries::Binaries;
 pub use commands::run;

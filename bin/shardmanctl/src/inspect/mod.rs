@@ -14,7 +14,7 @@ use crate::cli::{RmArguments, Target};
 use crate::connect;
 use crate::exit::BadUsage;
 use crate::output::Output;
-use member::Member;
+pub use member::Member;
 
 /// `shardmanctl status`.
 pub fn status(target: &Target, output: Output) -> anyhow::Result<()> {
@@ -50,7 +50,8 @@ pub fn tables(target: &Target, output: Output) -> anyhow::Result<()> {
     })
 }
 
-async fn open(target: &Target) -> anyhow::Result<Member> {
+/// A session with the node that was named.
+pub async fn open(target: &Target) -> anyhow::Result<Member> {
     let connstr = target.positional.as_ref().or(target.connstr.as_ref()).ok_or_else(|| {
         BadUsage("name a node: a connection string, or SHARDMAN_CONNSTR in the environment".into())
     })?;

@@ -7,3 +7,4 @@ mod pass;
 mod prepared;
 
 pub use background::register;
+pub use pass::in_transaction;

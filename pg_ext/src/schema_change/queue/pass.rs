@@ -8,10 +8,12 @@ use cluster::{LogIndex, NodeId};
 use pgrx::bgworkers::BackgroundWorker;
 use raft::{DdlView, Request, Response};
 
+use super::super::standing::{self, Serving};
 use super::super::token::unexpected;
 use super::super::{applied, queue::entry, queue::prepared};
 use crate::catalog::{Member, is_installed, registry};
 use crate::membership::{Dialog, my_identity_if_any};
+use crate::replicated;
 use crate::report::Report;
 use crate::worker;
 
@@ -30,6 +32,9 @@ pub struct Queue {
     session: Option<Dialog>,
     reported_at: Option<Instant>,
     has_failed: bool,
+    /// What is to be applied before this node serves; known once a majority has
+    /// said so.
+    needed: Option<DdlPosition>,
 }
 
 impl Queue {
@@ -44,7 +49,12 @@ impl Queue {
         self.seen = view.index;
         if state == NodeState::Joining {
             // Its schema will come from a member, as of a certain position.
+            standing::set(Serving::Yes);
             return Ok(true);
+        }
+        if state == NodeState::Down {
+            standing::set(Serving::Behind);
+            self.needed = None;
         }
         let done = self.catch_up(&own, &view);
         if done.is_err() {
@@ -54,16 +64,46 @@ impl Queue {
             self.seen = LogIndex(0);
         }
         let position = done?;
+        self.serve(state, position)?;
         self.report(me, position, &view)?;
         if state == NodeState::Down && position >= view.tail.position {
-            propose(MetadataCommand::ReturnNode { node: me, position })?;
+            replicated::catch_up(&own, || {
+                propose(MetadataCommand::ReturnNode { node: me, position })
+            })?;
         }
         Ok(true)
+    }
+
+    /// Has this node serve managed tables once it has applied what was decided
+    /// anywhere before it was started, or before it was active again.
+    fn serve(&mut self, state: NodeState, position: DdlPosition) -> Result<(), Report> {
+        if standing::serving() == Serving::Yes || state != NodeState::Active {
+            return Ok(());
+        }
+        let needed = match self.needed {
+            Some(needed) => needed,
+            None => {
+                // What a majority confirms is applied here, so it is in this view.
+                worker::ask(&Request::Confirm)?;
+                watch(LogIndex(0))?.tail.position
+            }
+        };
+        self.needed = Some(needed);
+        standing::set(if position >= needed { Serving::Yes } else { Serving::Behind });
+        if position < needed {
+            // At once, not when the log goes on.
+            self.seen = LogIndex(0);
+        }
+        Ok(())
     }
 
     fn catch_up(&mut self, own: &Member, view: &DdlView) -> Result<DdlPosition, Report> {
         prepared::sweep(&mut self.session, own)?;
         let mut position = in_transaction(applied::position)?;
+        if standing::serving() == Serving::Unconfirmed && position < view.tail.position {
+            // Statements that wait have locked what is to be changed here.
+            standing::set(Serving::Behind);
+        }
         while position < view.tail.position && !BackgroundWorker::sigterm_received() {
             let next = match worker::ask(&Request::NextDdl { after: position })? {
                 Response::NextDdl(next) => next,

@@ -26,6 +26,21 @@ SELECT sent('SELECT id FROM lp ORDER BY v + id, abs(id) DESC NULLS LAST LIMIT 5'
 SELECT sent('SELECT a.id FROM lp a JOIN lp b USING (id) ORDER BY a.v + b.v LIMIT 5');
 SELECT sent('SELECT id, count(*), max(v) AS v FROM lp GROUP BY id HAVING max(v) > 3 ORDER BY count(*) DESC, id LIMIT 5');
 SELECT sent('SELECT id, count(*) FROM lp GROUP BY id LIMIT 5');
+-- as a parameter, where the plan is for any values
+SET plan_cache_mode = force_generic_plan;
+PREPARE page (bigint, bigint) AS SELECT id FROM lp ORDER BY v LIMIT $1 OFFSET $2;
+PREPARE few (int) AS SELECT id FROM lp WHERE v = 3 LIMIT $1;
+PREPARE groups (bigint) AS SELECT id, count(*) FROM lp GROUP BY id ORDER BY count(*) LIMIT $1;
+PREPARE pairs (bigint) AS SELECT a.id FROM lp a JOIN lp b USING (id) ORDER BY a.v LIMIT $1;
+PREPARE other (bigint) AS SELECT id FROM lp LIMIT (SELECT $1);
+PREPARE writes (bigint) AS INSERT INTO lp SELECT id + 1000, v FROM lp ORDER BY id LIMIT $1;
+SELECT sent('EXECUTE page (1, 2)');
+SELECT sent('EXECUTE few (1)');
+SELECT sent('EXECUTE groups (1)');
+SELECT sent('EXECUTE pairs (1)');
+SELECT sent('EXECUTE other (1)');
+SELECT sent('EXECUTE writes (1)');
+RESET plan_cache_mode;
 -- with the order only
 SELECT sent('SELECT id FROM lp ORDER BY v');
 SELECT sent('SELECT id FROM lp ORDER BY v FETCH FIRST 5 ROWS WITH TIES');

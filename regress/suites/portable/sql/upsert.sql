@@ -55,6 +55,38 @@ INSERT INTO up (id, n) VALUES (1, 1) ON CONFLICT (v) DO NOTHING;
 INSERT INTO up (id, n) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET n = 1 / (up.n - up.n);
 \set VERBOSITY default
 DROP FUNCTION up_count(bigint);
+-- several rows for one value; triggers and policies of the table
+CREATE TABLE up_item (id int, n int, v text DEFAULT 'none', PRIMARY KEY (id, n)) :by_id;
+INSERT INTO up_item (n, id) SELECT n, g FROM generate_series(1, 12) g, generate_series(1, 2) n;
+INSERT INTO up_item VALUES (1, 3, 'a'), (1, 1, 'b') ON CONFLICT (id, n) DO UPDATE SET v = up_item.v || excluded.v RETURNING *;
+INSERT INTO up_item (n, id) VALUES (2, 2), (3, 2), (4, 2) ON CONFLICT (id, n) DO UPDATE SET v = 'twice' RETURNING *;
+INSERT INTO up_item (n, id) VALUES (5, 3), (5, 3) ON CONFLICT DO NOTHING RETURNING *;
+CREATE POLICY up_mine ON up_item USING (id = current_setting('app.id')::int);
+CREATE POLICY up_small ON up_item AS RESTRICTIVE FOR UPDATE USING (n < 3);
+ALTER TABLE up_item ENABLE ROW LEVEL SECURITY;
+GRANT SELECT, INSERT, UPDATE ON up_item TO up_user;
+SET ROLE up_user;
+\set VERBOSITY sqlstate
+SET app.id = 4;
+INSERT INTO up_item VALUES (4, 7, 'p') ON CONFLICT DO NOTHING RETURNING *;
+INSERT INTO up_item VALUES (5, 7, 'p') ON CONFLICT DO NOTHING;
+RESET ROLE;
+DROP POLICY up_small ON up_item;
+SET ROLE up_user;
+INSERT INTO up_item VALUES (4, 1, 'p') ON CONFLICT (id, n) DO UPDATE SET v = 'again' RETURNING *;
+INSERT INTO up_item VALUES (4, 8, 'p') ON CONFLICT (id, n) DO UPDATE SET v = 'again' RETURNING *;
+INSERT INTO up_item VALUES (5, 1, 'p') ON CONFLICT (id, n) DO UPDATE SET v = 'again';
+SET app.id = 6;
+INSERT INTO up_item VALUES (6, 2, 'q') ON CONFLICT (id, n) DO UPDATE SET v = excluded.v WHERE up_item.v = 'none' RETURNING *;
+RESET ROLE;
+\set VERBOSITY default
+SELECT * FROM up_item WHERE v <> 'none' ORDER BY id, n;
+ALTER TABLE up_item ADD COLUMN w int, ADD COLUMN x int DEFAULT 1;
+ALTER TABLE up_item DROP COLUMN w;
+INSERT INTO up_item (id, n) VALUES (7, 1) ON CONFLICT (id, n) DO UPDATE SET x = up_item.x + excluded.x + 1 RETURNING *;
+INSERT INTO up_item (id, n) VALUES (8, 1) ON CONFLICT (id, n) DO UPDATE SET x = up_item.x + excluded.x + 1 WHERE excluded.x = 1 RETURNING *;
+INSERT INTO up_item (id, n) VALUES (9, 9) ON CONFLICT (id, n) DO UPDATE SET x = up_item.x + excluded.x + 1 RETURNING *;
+DROP TABLE up_item;
 DROP TABLE up;
 \if :sharded
 \c - - - :n1

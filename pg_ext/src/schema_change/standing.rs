@@ -1,0 +1,159 @@
+//! Whether this node may serve managed tables: it has applied everything that
+//! was decided before it was started, or while it was down, and it has not been
+//! cut off since.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::other_work::is_ours;
+use crate::catalog::registry;
+use crate::ddl::is_leaf_schema;
+use crate::lists::elements;
+use crate::report::Report;
+use crate::settings;
+use crate::shared_memory::standing;
+
+/// How long a statement waits for a node that has just been started.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks, in milliseconds: the queue's worker is another process.
+const PAUSE_MS: i64 = 20;
+
+/// In shared memory; all zeroes at the server's start.
+pub struct Standing {
+    /// A [`Serving`].
+    serving: AtomicU32,
+    /// The last number that was given to a request for the right to change the
+    /// schema.
+    requests: AtomicU64,
+    /// When the lease ends, in milliseconds of [`now`]; 0 if none was given.
+    lease_until: AtomicU64,
+}
+
+/// What a node may do with managed tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// Started: it does not know yet what a majority has decided meanwhile.
+    Unconfirmed = 0,
+    /// It knows, and has changes to apply.
+    Behind = 1,
+    /// Everything.
+    Yes = 2,
+}
+
+/// A number for a request, from 1 on and unique in this life of the server.
+pub fn next_request() -> u64 {
+    standing().map_or(0, |standing| standing.requests.fetch_add(1, Ordering::Relaxed)) + 1
+}
+
+/// What this node may do now.
+pub fn serving() -> Serving {
+    match standing().map_or(2, |standing| standing.serving.load(Ordering::Acquire)) {
+        0 => Serving::Unconfirmed,
+        1 => Serving::Behind,
+        _ => Serving::Yes,
+    }
+}
+
+/// Whether it may do everything: a look at shared memory, and at the clock if
+/// leases are in use.
+pub fn is_serving() -> bool {
+    serving() == Serving::Yes && has_lease()
+}
+
+/// Whether a majority has confirmed lately that this node is one of them.
+fn has_lease() -> bool {
+    if settings::lease_timeout().is_zero() {
+        return true;
+    }
+    standing().is_none_or(|standing| now() < standing.lease_until.load(Ordering::Acquire))
+}
+
+/// Whether it has just been started and not heard of a majority yet.
+fn is_new() -> bool {
+    let has_never_had_a_lease =
+        || standing().is_some_and(|standing| standing.lease_until.load(Ordering::Acquire) == 0);
+    match serving() {
+        Serving::Unconfirmed => true,
+        Serving::Behind => false,
+        Serving::Yes => !settings::lease_timeout().is_zero() && has_never_had_a_lease(),
+    }
+}
+
+/// For the metadata worker's other thread: the lease has been renewed.
+pub fn renew_lease(until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    if let Some(standing) = standing() {
+        standing.lease_until.store(now() + left.as_millis() as u64, Ordering::Release);
+    }
+}
+
+/// Milliseconds of a clock that all processes of this server read alike.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a plain libc call on a local variable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// For the queue: what this node may do from now on.
+pub fn set(serving: Serving) {
+    if let Some(standing) = standing() {
+        standing.serving.store(serving as u32, Ordering::Release);
+    }
+}
+
+/// Refuses a statement on managed tables while this node has not caught up. A
+/// statement has locked its tables by now, and what is to be applied may want
+/// them: so it waits only until the node knows what that is.
+///
+/// # Safety
+/// `statement` is about to be started.
+pub unsafe fn check_query(statement: *mut pg_sys::QueryDesc) -> Result<(), Report> {
+    if is_serving() || is_ours() || !crate::in_cluster_database() {
+        return Ok(());
+    }
+    let registry = registry()?;
+    // SAFETY: the caller's; a valid plan whose range table holds RangeTblEntry
+    // nodes.
+    let is_managed = unsafe {
+        elements::<pg_sys::RangeTblEntry>((*(*statement).plannedstmt).rtable).any(|entry| {
+            (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+                && (registry.table_of((*entry).relid).is_some()
+                    || registry.replicated_of((*entry).relid).is_some()
+                    || is_leaf_schema((*entry).relid))
+        })
+    };
+    if is_managed { wait_until_served() } else { Ok(()) }
+}
+
+fn wait_until_served() -> Result<(), Report> {
+    let deadline = Instant::now() + PATIENCE;
+    while is_new() && Instant::now() < deadline {
+        // SAFETY: this process's latch.
+        unsafe {
+            let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, PAUSE_MS, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+        pgrx::check_for_interrupts!();
+    }
+    let why = match serving() {
+        Serving::Yes if has_lease() => return Ok(()),
+        Serving::Yes => {
+            "No majority of the nodes has confirmed lately that this node is one of them."
+        }
+        Serving::Unconfirmed => {
+            "It was started, and no majority of the nodes has confirmed that its schema is current."
+        }
+        Serving::Behind => "It applies changes of the schema that were made while it was away.",
+    };
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        "this node does not serve sharded and replicated tables yet",
+    )
+    .detail(why)
+    .hint("Retry the transaction; shardman.nodes and shardman.ddl_failure show what the node waits for."))
+}
