@@ -58,10 +58,14 @@ fn must_include(kind: &str, keys: &[String], distribution: &[String]) -> Result<
     let Some(missing) = distribution.iter().find(|column| !keys.contains(column)) else {
         return Ok(());
     };
+    let lacking = match keys {
+        [] => "An index of expressions".to_owned(),
+        keys => format!("Constraint on ({})", keys.join(", ")),
+    };
     Err(Report::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("{kind} constraint on a sharded table must include all distribution columns"),
     )
-    .detail(format!("Constraint on ({}) lacks column \"{missing}\".", keys.join(", ")))
+    .detail(format!("{lacking} lacks column \"{missing}\"."))
     .hint("Rows that differ in the distribution column may lie on different nodes, and each node can check its own rows only. Add the column to the constraint, or distribute by a column of the constraint."))
 }

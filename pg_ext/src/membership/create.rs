@@ -10,7 +10,7 @@ use super::describe::describe_this_server;
 use super::role::{random_hex, set_credential};
 use super::{my_identity_if_any, system_identifier};
 use crate::report::Report;
-use crate::worker;
+use crate::{schema_change, worker};
 
 /// Makes this server the only node of a new cluster, reached by others under
 /// `connstr`. Returns its id.
@@ -44,6 +44,7 @@ pub fn create_cluster(connstr: &str) -> Result<NodeId, Report> {
     // Last, as it does not roll back.
     let id = identity.node_id;
     worker::ask(&Request::Found { identity, first })?;
+    schema_change::begin_to_serve();
     worker::wait_until_listed(id)?;
     Ok(id)
 }

@@ -89,7 +89,9 @@ pub fn adopt(identity: &str) -> Result<(), Report> {
         Some(ours) => Err(already_member(&ours)),
         None => {
             set_credential(&identity.credential)?;
-            worker::ask(&Request::Adopt { identity }).map(drop)
+            worker::ask(&Request::Adopt { identity })?;
+            schema_change::begin_to_serve();
+            Ok(())
         }
     }
 }

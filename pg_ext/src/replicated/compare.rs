@@ -305,7 +305,7 @@ unsafe fn print(slot: *mut pg_sys::TupleTableSlot, column: i16) -> String {
     unsafe {
         let descriptor = (*slot).tts_tupleDescriptor;
         let natts = (*descriptor).natts as usize;
-        let type_oid = (&(*descriptor).attrs.as_slice(natts))[column as usize - 1].atttypid;
+        let type_oid = (*descriptor).attrs.as_slice(natts)[column as usize - 1].atttypid;
         let value = *(*slot).tts_values.add(column as usize - 1);
         let (mut output, mut is_varlena) = (pg_sys::InvalidOid, false);
         pg_sys::getTypeOutputInfo(type_oid, &raw mut output, &raw mut is_varlena);

@@ -39,7 +39,7 @@ pub fn catch_up(own: &Member, admit: impl FnOnce() -> Result<(), Report>) -> Res
     session.rows(&format!(
         "SELECT shardman.lock_writers({}, {})",
         home.id,
-        quote_literal(&WriterLock::print(&locks))
+        quote_literal(WriterLock::print(&locks))
     ))?;
     for copy in &copies {
         session.rows(&format!("SET {EFFECTIVE_USER} TO {}", quote_literal(&copy.owner)))?;

@@ -85,9 +85,12 @@ pub unsafe fn after(data: *mut pg_sys::TriggerData) -> Result<(), Report> {
         let descriptor = (*relation).rd_att;
         let (old, new) = ((*data).tg_oldtable, (*data).tg_newtable);
         // An UPDATE that leaves keys as they are takes no row away.
-        if (new.is_null() || overlaps || changes_keys(descriptor, &key, old, new)?)
-            && !(old.is_null() && !new.is_null())
-        {
+        let takes_rows_away = match (old.is_null(), new.is_null()) {
+            (_, true) => true,
+            (true, false) => false,
+            (false, false) => overlaps || changes_keys(descriptor, &key, old, new)?,
+        };
+        if takes_rows_away {
             standing::check_referrers(rel)?;
         }
         let mut writer = ImageWriter::new(descriptor, &key.columns);

@@ -60,12 +60,9 @@ pub fn may_roll_back_prepared() -> bool {
 unsafe extern "C-unwind" fn at_transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT};
     match event {
-        XACT_EVENT_PRE_COMMIT => {
-            if prepared_under().is_some() {
-                // SAFETY: PRE_COMMIT may raise, and this frame has nothing to
-                // drop.
-                unsafe { fdw::callback(|| Ok(decide()?)) }
-            }
+        XACT_EVENT_PRE_COMMIT if prepared_under().is_some() => {
+            // SAFETY: PRE_COMMIT may raise, and this frame has nothing to drop.
+            unsafe { fdw::callback(|| Ok(decide()?)) }
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT => {
             let is_committed = event == XACT_EVENT_COMMIT;

@@ -105,6 +105,12 @@ pub fn set(serving: Serving) {
     }
 }
 
+/// This server has just become a member: what is decided from now on reaches
+/// it, and the schema of before comes from a member before it is active.
+pub fn begin_to_serve() {
+    set(Serving::Yes);
+}
+
 /// Refuses a statement on managed tables while this node has not caught up. A
 /// statement has locked its tables by now, and what is to be applied may want
 /// them: so it waits only until the node knows what that is.
