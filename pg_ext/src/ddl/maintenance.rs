@@ -324,8 +324,10 @@ pub fn receive(value: &str) -> Result<Step, Report> {
         planned.canSetTag = true;
         planned.utilityStmt = statement;
         planned.stmt_location = -1;
-        // What the portal of such a statement would have.
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        // What the portal of such a statement would have; VACUUM takes off one.
+        if !pg_sys::ActiveSnapshotSet() {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
         Ok(Step::Run { statement: planned.into_pg(), finish: Some(Finish::EndMaintenance) })
     }
 }
