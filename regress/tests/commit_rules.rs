@@ -75,7 +75,7 @@ fn writers_prepare_at_the_same_time_and_commit_at_the_same_time() -> anyhow::Res
     let stage = Stage::set_up()?;
     let transaction = format!("BEGIN; {}; {}; COMMIT", stage.write(2), stage.write(3));
     let prepare = [2, 3].map(|node| stage.watch(node, "PREPARE TRANSACTION"));
-    let commit = [2, 3].map(|node| stage.watch(node, "COMMIT PREPARED"));
+    let commit = [2, 3].map(|node| stage.watch(node, "COMMIT PREPARED 'sc_"));
     stage.run_while(&transaction, || {
         for phase in [&prepare, &commit] {
             // Both are on their way while neither has been answered.
@@ -168,7 +168,7 @@ fn the_decision_is_on_disk_before_any_participant_commits() -> anyhow::Result<()
         stage.write(2),
         stage.write(3)
     );
-    let stop = stage.watch(3, "COMMIT PREPARED");
+    let stop = stage.watch(3, "COMMIT PREPARED 'sc_");
     let told = stage.run_while(&transaction, || {
         stop.wait(BOUND)?;
         eventually("node 2 has committed", BOUND, || {

@@ -72,7 +72,7 @@ impl Stage {
 #[test]
 fn a_participant_follows_one_that_has_committed() -> anyhow::Result<()> {
     let stage = Stage::set_up()?;
-    let stop = stage.cluster.proxy(3).stop_at("COMMIT PREPARED", Moment::Request);
+    let stop = stage.cluster.proxy(3).stop_at("COMMIT PREPARED 'sc_", Moment::Request);
     let ((), told) = stage.with_client(|| {
         stop.wait(BOUND)?;
         eventually("node 2 has committed", BOUND, || Ok((stage.rows_on(2)? == 1).then_some(())))?;
@@ -133,7 +133,7 @@ fn a_coordinator_that_only_seemed_lost_hears_that_it_was_given_up() -> anyhow::R
 fn what_nobody_knows_is_shown_and_left_to_the_operator() -> anyhow::Result<()> {
     let stage = Stage::set_up()?;
     let stops =
-        [2, 3].map(|node| stage.cluster.proxy(node).stop_at("COMMIT PREPARED", Moment::Request));
+        [2, 3].map(|node| stage.cluster.proxy(node).stop_at("COMMIT PREPARED 'sc_", Moment::Request));
     let ((), told) = stage.with_client(|| {
         stops.iter().try_for_each(|stop| stop.wait(BOUND))?;
         stage.cluster.on_node("kill", 1)?;
@@ -179,7 +179,7 @@ fn what_nobody_knows_is_shown_and_left_to_the_operator() -> anyhow::Result<()> {
 #[test]
 fn an_operator_cannot_decide_against_a_node_that_knows() -> anyhow::Result<()> {
     let stage = Stage::set_up()?;
-    let stop = stage.cluster.proxy(3).stop_at("COMMIT PREPARED", Moment::Request);
+    let stop = stage.cluster.proxy(3).stop_at("COMMIT PREPARED 'sc_", Moment::Request);
     let ((), told) = stage.with_client(|| {
         stop.wait(BOUND)?;
         let three = stage.cluster.session(3)?;

@@ -135,9 +135,9 @@ impl Stage {
         let at = |node, part, moment| self.cluster.proxy(node).stop_at(part, moment);
         match boundary {
             Boundary::Prepare(node, moment) => vec![at(node, "PREPARE TRANSACTION", moment)],
-            Boundary::Commit(node, moment) => vec![at(node, "COMMIT PREPARED", moment)],
+            Boundary::Commit(node, moment) => vec![at(node, "COMMIT PREPARED 'sc_", moment)],
             Boundary::CommitOnBoth => {
-                [2, 3].map(|node| at(node, "COMMIT PREPARED", Moment::Request)).into()
+                [2, 3].map(|node| at(node, "COMMIT PREPARED 'sc_", Moment::Request)).into()
             }
             _ => Vec::new(),
         }
@@ -151,7 +151,7 @@ impl Stage {
                 Some(proxy.stop_at("PREPARE TRANSACTION", Moment::Reply))
             }
             _ if boundary.is_in_recovery() => {
-                Some(proxy.stop_at("COMMIT PREPARED", Moment::Request))
+                Some(proxy.stop_at("COMMIT PREPARED 'sc_", Moment::Request))
             }
             _ => None,
         })
@@ -161,7 +161,7 @@ impl Stage {
         let at = |part, moment| vec![self.cluster.proxy(3).stop_at(part, moment)];
         match boundary {
             Boundary::RecoveryLists(moment) => at("pg_prepared_xacts", moment),
-            Boundary::RecoveryCommits(moment) => at("COMMIT PREPARED", moment),
+            Boundary::RecoveryCommits(moment) => at("COMMIT PREPARED 'sc_", moment),
             Boundary::RecoveryRollsBack(moment) => at("ROLLBACK PREPARED", moment),
             _ => Vec::new(),
         }

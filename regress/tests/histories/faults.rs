@@ -25,7 +25,7 @@ pub fn strike(run: &Run, seed: u64, rounds: usize) -> anyhow::Result<()> {
                 run.cluster.on_node("kill", node)?;
                 run.cluster.on_node("start", node)?;
             }
-            4 => kill_in_commit(run, node, "COMMIT PREPARED", Moment::Request, &mut random)?,
+            4 => kill_in_commit(run, node, "COMMIT PREPARED 'sc_", Moment::Request, &mut random)?,
             5 => kill_in_commit(run, node, "PREPARE TRANSACTION", Moment::Reply, &mut random)?,
             1 => end_sessions(run, node, "usename = 'shardman_node'")?,
             2 => {
