@@ -132,8 +132,8 @@ fn a_coordinator_that_only_seemed_lost_hears_that_it_was_given_up() -> anyhow::R
 #[test]
 fn what_nobody_knows_is_shown_and_left_to_the_operator() -> anyhow::Result<()> {
     let stage = Stage::set_up()?;
-    let stops =
-        [2, 3].map(|node| stage.cluster.proxy(node).stop_at("COMMIT PREPARED 'sc_", Moment::Request));
+    let stops = [2, 3]
+        .map(|node| stage.cluster.proxy(node).stop_at("COMMIT PREPARED 'sc_", Moment::Request));
     let ((), told) = stage.with_client(|| {
         stops.iter().try_for_each(|stop| stop.wait(BOUND))?;
         stage.cluster.on_node("kill", 1)?;

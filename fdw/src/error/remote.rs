@@ -70,11 +70,13 @@ impl RemoteError {
         Ok(error)
     }
 
-    /// What a node says of a leaf that it does not have: the partition has moved,
-    /// and the statement can be run again.
-    pub fn of_moved_partition(self) -> RemoteError {
+    /// What a node says of a leaf that it does not have, if `command` asked it for
+    /// one: the partition has moved, and the statement can be run again. A SET
+    /// carries what a user has written, who may have named any leaf by hand.
+    pub fn of_moved_partition(self, command: &str) -> RemoteError {
         let names_leaf = self.message.windows(LEAF_PREFIX.len()).any(|part| part == LEAF_PREFIX);
-        if self.sqlstate != Some(SqlState::UNDEFINED_TABLE) || !names_leaf {
+        let asks = command.contains("shardman_data.") && !command.starts_with("SET ");
+        if self.sqlstate != Some(SqlState::UNDEFINED_TABLE) || !names_leaf || !asks {
             return self;
         }
         RemoteError {

@@ -150,7 +150,7 @@ pub(super) fn finish(
     }
     let is_node = session.node.is_some();
     let failed = |command: String, error: RemoteError| {
-        let error = if is_node { error.of_moved_partition() } else { error };
+        let error = if is_node { error.of_moved_partition(&command) } else { error };
         Error::Remote { node: node(), command, error: Box::new(error) }
     };
     if let Some((command, error)) = session.connection.take_detached_failure() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
+use raft::{RaftState, Request, Response};
 
 use super::other_work::is_ours;
 use crate::catalog::registry;
@@ -15,6 +16,7 @@ use crate::lists::elements;
 use crate::report::Report;
 use crate::settings;
 use crate::shared_memory::standing;
+use crate::worker;
 
 /// How long a statement waits for a node that has just been started.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -135,6 +137,26 @@ pub unsafe fn check_query(statement: *mut pg_sys::QueryDesc) -> Result<(), Repor
     if is_managed { wait_until_served() } else { Ok(()) }
 }
 
+/// A server that was removed from its cluster waits in vain.
+fn check_membership() -> Result<(), Report> {
+    if serving() == Serving::Yes {
+        return Ok(());
+    }
+    let Ok(Ok(Response::Status(status))) = worker::try_ask(&Request::Status) else {
+        // Whatever is the matter with the log, that the node does not serve is told.
+        return Ok(());
+    };
+    match status.state {
+        RaftState::Stopped(reason) if reason.contains("was removed") => Err(Report::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "this server does not serve sharded and replicated tables any more",
+        )
+        .detail(reason)
+        .hint("Run shardman.leave_cluster() here to forget the cluster; the server may join again as a new node.")),
+        _ => Ok(()),
+    }
+}
+
 fn wait_until_served() -> Result<(), Report> {
     let deadline = Instant::now() + PATIENCE;
     while is_new() && Instant::now() < deadline {
@@ -146,6 +168,7 @@ fn wait_until_served() -> Result<(), Report> {
         }
         pgrx::check_for_interrupts!();
     }
+    check_membership()?;
     let why = match serving() {
         Serving::Yes if has_lease() => return Ok(()),
         Serving::Yes => {
