@@ -20,6 +20,9 @@ use crate::worker;
 
 /// How long a statement waits for a node that has just been started.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And for one that has changes to apply, which may want what the statement has
+/// locked: most often the last ones.
+const PATIENCE_BEHIND: Duration = Duration::from_secs(1);
 /// Between two looks, in milliseconds: the queue's worker is another process.
 const PAUSE_MS: i64 = 20;
 
@@ -115,7 +118,7 @@ pub fn begin_to_serve() {
 
 /// Refuses a statement on managed tables while this node has not caught up. A
 /// statement has locked its tables by now, and what is to be applied may want
-/// them: so it waits only until the node knows what that is.
+/// them: so it waits little once the node knows what that is.
 ///
 /// # Safety
 /// `statement` is about to be started.
@@ -158,8 +161,16 @@ fn check_membership() -> Result<(), Report> {
 }
 
 fn wait_until_served() -> Result<(), Report> {
-    let deadline = Instant::now() + PATIENCE;
-    while is_new() && Instant::now() < deadline {
+    let begun = Instant::now();
+    let goes_on = || {
+        let patience = match (is_new(), serving()) {
+            (true, _) => PATIENCE,
+            (false, Serving::Behind) => PATIENCE_BEHIND,
+            _ => Duration::ZERO,
+        };
+        begun.elapsed() < patience
+    };
+    while goes_on() {
         // SAFETY: this process's latch.
         unsafe {
             let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
