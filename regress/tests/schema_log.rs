@@ -25,6 +25,10 @@ fn the_log_brings_the_schema_to_nodes_that_were_away() -> anyhow::Result<()> {
         "CREATE TABLE t (id integer PRIMARY KEY, v integer) WITH (distributed_by = 'id', num_parts = 6);
          INSERT INTO t SELECT i, i FROM generate_series(1, 100) AS i",
     )?;
+    let kept = || session.integer("SELECT (shardman.schema_log()->>'kept')::bigint");
+    eventually("all nodes have said that they have the table", BOUND, || {
+        Ok((kept()? == 0).then_some(()))
+    })?;
     let lost = cluster.member_id(3)?;
     let name = session.value(&format!("SELECT name FROM shardman.nodes WHERE id = {lost}"))?;
     cluster.on_node("kill", 3)?;
@@ -45,8 +49,7 @@ fn the_log_brings_the_schema_to_nodes_that_were_away() -> anyhow::Result<()> {
     )?;
     assert_eq!(session.failure("DROP TABLE u")?.code().code(), "55000");
     eventually("all entries are kept for the node that is away", BOUND, || {
-        let kept = session.integer("SELECT (shardman.schema_log()->>'kept')::bigint")?;
-        Ok((kept == 2).then_some(()))
+        Ok((kept()? == 2).then_some(()))
     })?;
 
     cluster.on_node("start", 3)?;
@@ -54,8 +57,7 @@ fn the_log_brings_the_schema_to_nodes_that_were_away() -> anyhow::Result<()> {
     eventually("the node is active and nothing is kept", BOUND, || {
         let state =
             session.value(&format!("SELECT state FROM shardman.nodes WHERE id = {lost}"))?;
-        let kept = session.integer("SELECT (shardman.schema_log()->>'kept')::bigint")?;
-        Ok((state == "active" && kept == 0).then_some(()))
+        Ok((state == "active" && kept()? == 0).then_some(()))
     })?;
     let there = cluster.session(3)?;
     assert_eq!(there.integer("SELECT count(*) FROM u")?, 100);
