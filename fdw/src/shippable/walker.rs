@@ -36,14 +36,7 @@ pub unsafe fn is_shippable(
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker = Walker {
-            relids,
-            there,
-            takes_aggregates: false,
-            takes_outer_columns: false,
-            takes_queries: false,
-        };
-        walker.check(expression)
+        Walker::over(relids, there).check(expression)
     }
 }
 
@@ -59,13 +52,7 @@ pub unsafe fn is_shippable_with_outer(
     // SAFETY: per the contract; guarded.
     unsafe {
         let relids = pg_sys::bms_make_singleton(relid as i32);
-        let walker = Walker {
-            relids,
-            there,
-            takes_aggregates: false,
-            takes_outer_columns: true,
-            takes_queries: false,
-        };
+        let walker = Walker { takes_outer_columns: true, ..Walker::over(relids, there) };
         walker.check(expression)
     }
 }
@@ -81,13 +68,7 @@ pub unsafe fn is_shippable_grouped(
     there: Placement,
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract.
-    let walker = Walker {
-        relids,
-        there,
-        takes_aggregates: true,
-        takes_outer_columns: false,
-        takes_queries: false,
-    };
+    let walker = Walker { takes_aggregates: true, ..Walker::over(relids, there) };
     // SAFETY: per the contract.
     unsafe { walker.check(expression) }
 }
@@ -102,13 +83,8 @@ pub unsafe fn is_shippable_query(
     relids: *mut pg_sys::Bitmapset,
     there: Placement,
 ) -> Result<(), NotShippable> {
-    let walker = Walker {
-        relids,
-        there,
-        takes_aggregates: true,
-        takes_outer_columns: false,
-        takes_queries: true,
-    };
+    let walker =
+        Walker { takes_aggregates: true, takes_queries: true, ..Walker::over(relids, there) };
     // SAFETY: per the contract.
     unsafe { walker.check(expression) }
 }
@@ -127,13 +103,7 @@ pub unsafe fn is_comparable(
 ) -> Result<(), NotShippable> {
     // SAFETY: per the contract; guarded.
     unsafe {
-        let walker = Walker {
-            relids,
-            there,
-            takes_aggregates,
-            takes_outer_columns: false,
-            takes_queries: false,
-        };
+        let walker = Walker { takes_aggregates, ..Walker::over(relids, there) };
         walker.check(expression)?;
         walker.input(walker.walk(expression, None)?, pg_sys::exprCollation(expression))
     }
@@ -150,6 +120,17 @@ struct Walker {
 }
 
 impl Walker {
+    /// Of expressions over columns of these relations and nothing else.
+    fn over(relids: *mut pg_sys::Bitmapset, there: Placement) -> Walker {
+        Walker {
+            relids,
+            there,
+            takes_aggregates: false,
+            takes_outer_columns: false,
+            takes_queries: false,
+        }
+    }
+
     /// # Safety
     /// `expression` is a valid expression of the planner.
     unsafe fn check(&self, expression: *mut Node) -> Result<(), NotShippable> {
