@@ -19,6 +19,7 @@ mod places;
 mod ports;
 mod proxy;
 pub mod random;
+mod schemas;
 mod session;
 mod wait;
 
@@ -27,5 +28,6 @@ pub use keys::{key_on_node, keys_on_node};
 pub use paused::PausedProcess;
 pub use pg_regress::Suite;
 pub use proxy::{Moment, Proxy, Stop};
+pub use schemas::schemas_are_equal;
 pub use session::{Answer, Session, db_error};
 pub use wait::eventually;

@@ -1,15 +1,6 @@
 //! Ordinary tables become sharded ones with everything that they have.
 
-use regress::{Session, TestCluster};
-
-fn schemas_are_equal(sessions: &[Session]) -> anyhow::Result<()> {
-    let digests: Vec<_> = sessions
-        .iter()
-        .map(|session| session.value("SELECT shardman.schema_digest()"))
-        .collect::<Result<_, _>>()?;
-    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
-    Ok(())
-}
+use regress::{TestCluster, schemas_are_equal};
 
 #[test]
 fn a_filled_table_keeps_all_that_it_has() -> anyhow::Result<()> {

@@ -4,23 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use regress::{Session, TestCluster, eventually};
+use regress::{Session, TestCluster, eventually, schemas_are_equal};
 
 const BOUND: Duration = Duration::from_secs(60);
 
 fn integers(session: &Session, sql: &str) -> anyhow::Result<Vec<i64>> {
     let rows = session.rows(sql)?;
     rows.iter().map(|row| Ok(row[0].as_deref().unwrap_or_default().parse()?)).collect()
-}
-
-/// The same digest on all nodes.
-fn schemas_are_equal(sessions: &[Session]) -> anyhow::Result<()> {
-    let digests: Vec<_> = sessions
-        .iter()
-        .map(|session| session.value("SELECT shardman.schema_digest()"))
-        .collect::<Result<_, _>>()?;
-    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
-    Ok(())
 }
 
 #[test]
