@@ -4,6 +4,7 @@
 use pgrx::prelude::*;
 
 use super::OwnWork;
+use super::generated::run_generated;
 use crate::catalog::{ActingAs, note_changed_tables};
 use crate::report::Report;
 
@@ -13,9 +14,8 @@ pub fn align() -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     // Changes of owner evaluate nothing of the user's.
     let _acting = ActingAs::owner_of_the_catalogs();
-    let statements = Spi::connect(|client| -> Result<Vec<String>, Report> {
-        let rows = client.select(
-            "SELECT pg_catalog.format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, l.relname,
+    run_generated(
+        "SELECT pg_catalog.format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, l.relname,
                                       pg_catalog.pg_get_userbyid(p.relowner))
              FROM shardman.sharded_table AS t
                   JOIN pg_catalog.pg_class AS p ON p.oid OPERATOR(pg_catalog.=) t.rel
@@ -23,13 +23,7 @@ pub fn align() -> Result<(), Report> {
                   JOIN pg_catalog.pg_class AS l ON l.oid OPERATOR(pg_catalog.=) i.inhrelid
                   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) l.relnamespace
              WHERE l.relowner OPERATOR(pg_catalog.<>) p.relowner",
-            None,
-            &[],
-        )?;
-        let texts = rows.map(|row| row.get::<String>(1));
-        Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    })?;
-    statements.iter().try_for_each(|sql| Spi::run(sql))?;
+    )?;
     let renamed = Spi::get_one::<bool>(
         "WITH keys AS (
              SELECT k.partrelid, pg_catalog.array_agg(a.attname ORDER BY e.n) AS columns

@@ -12,8 +12,9 @@ use super::foreign_keys::{self, Taken};
 use super::key_types::check_key_type;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
+use super::table_kind::SHARDED;
 use super::unique_keys::check_unique_key;
-use super::{create_from_definition, lock_ddl, sequences};
+use super::{create_from_definition, is_serial, lock_ddl, sequences};
 use crate::catalog::{next_table_id, read_definition, registry};
 use crate::lists::{elements, text};
 use crate::moving::not_while_moving;
@@ -70,7 +71,7 @@ pub unsafe fn before(
             &mut existing,
         );
         if pg_sys::isAnyTempNamespace(namespace) {
-            return Err(not_permanent("a temporary"));
+            return Err(SHARDED.not_permanent("a temporary"));
         }
         let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
         let create: *mut pg_sys::CreateStmt = (*copy).utilityStmt.cast();
@@ -276,25 +277,13 @@ unsafe fn check_shape(
     statement: *mut pg_sys::CreateStmt,
     distribution: &RequestedDistribution,
 ) -> Result<(), Report> {
-    let unsupported =
-        |message: &str| Report::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     // SAFETY: the caller's; the grammar's node types.
     unsafe {
-        match (*(*statement).relation).relpersistence as u8 {
-            pg_sys::RELPERSISTENCE_TEMP => return Err(not_permanent("a temporary")),
-            pg_sys::RELPERSISTENCE_UNLOGGED => return Err(not_permanent("an unlogged")),
-            _ => {}
-        }
-        if pg_sys::creating_extension {
-            return Err(unsupported("an extension script cannot create a sharded table"));
-        }
-        if !(*statement).inhRelations.is_null() {
-            return Err(unsupported("a sharded table cannot inherit from another table")
-                .hint("Use LIKE to take over columns."));
-        }
+        SHARDED.check(statement)?;
         let spec = (*statement).partspec;
         if !spec.is_null() && !same_key(spec, &distribution.columns) {
-            return Err(unsupported(
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "PARTITION BY of a sharded table must be HASH over its distribution columns",
             )
             .hint("Leave out PARTITION BY: distributed_by implies it."));
@@ -319,10 +308,7 @@ unsafe fn check_column(statement: *mut pg_sys::CreateStmt, column: &str) -> Resu
         });
         let definition = definition.ok_or_else(|| unknown_column(column))?;
         let type_name = (*definition).typeName;
-        let is_serial = elements::<pg_sys::String>((*type_name).names)
-            .last()
-            .is_some_and(|name| text((*name).sval).contains("serial"));
-        if is_serial {
+        if is_serial(definition) {
             return Ok(());
         }
         check_key_type(column, pg_sys::typenameTypeId(std::ptr::null_mut(), type_name))
@@ -401,15 +387,6 @@ unsafe fn same_key(spec: *mut pg_sys::PartitionSpec, columns: &[String]) -> bool
             && named.iter().all(|(plain, _)| *plain)
             && named.iter().map(|(_, name)| name).eq(columns)
     }
-}
-
-/// The refusal of a table that is not permanent.
-pub fn not_permanent(kind: &str) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{kind} table cannot be sharded"),
-    )
-    .hint("Create a permanent table, or leave out the option distributed_by.")
 }
 
 fn c_strings(texts: &[String]) -> Vec<CString> {

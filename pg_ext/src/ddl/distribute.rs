@@ -19,6 +19,7 @@ use pgrx::prelude::*;
 use super::create_table::CreatedTable;
 use super::requested::{print_parameter, read_options};
 use super::step::{Finish, Step};
+use super::table_kind::SHARDED;
 use super::{
     OwnWork, attach, create_from_definition, foreign_keys, is_broadcasting, is_leaf_schema,
     lock_ddl, sequences,
@@ -94,7 +95,7 @@ pub unsafe fn before_table_as(pstmt: *mut pg_sys::PlannedStmt) -> Result<Step, R
                 pg_sys::RELPERSISTENCE_UNLOGGED => "an unlogged",
                 _ => "a temporary",
             };
-            return Err(super::create_table::not_permanent(kind));
+            return Err(SHARDED.not_permanent(kind));
         }
         check_session()?;
         let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();

@@ -14,7 +14,8 @@ use crate::catalog::{
     register_replicated,
 };
 use crate::ddl::{
-    Finish, OwnWork, Step, lock_ddl, refuse_reference_from_outside, register_owned_sequences,
+    Finish, OwnWork, REPLICATED, Step, lock_ddl, refuse_reference_from_outside,
+    register_owned_sequences,
 };
 use crate::lists::{elements, list_of, text};
 use crate::membership;
@@ -50,7 +51,7 @@ pub unsafe fn before_create(
             &mut existing,
         );
         if pg_sys::isAnyTempNamespace(namespace) {
-            return Err(not_permanent("a temporary"));
+            return Err(REPLICATED.not_permanent("a temporary"));
         }
         let copy: *mut pg_sys::PlannedStmt = pg_sys::copyObjectImpl(pstmt.cast()).cast();
         let create: *mut pg_sys::CreateStmt = (*copy).utilityStmt.cast();
@@ -143,34 +144,16 @@ fn add_triggers(rel: pg_sys::Oid) -> Result<(), Report> {
 ///
 /// SAFETY: `statement` is a valid CreateStmt.
 unsafe fn check_shape(statement: *mut pg_sys::CreateStmt) -> Result<(), Report> {
-    let unsupported =
-        |message: &str| Report::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     // SAFETY: the caller's; the grammar's node types.
     unsafe {
-        match (*(*statement).relation).relpersistence as u8 {
-            pg_sys::RELPERSISTENCE_TEMP => return Err(not_permanent("a temporary")),
-            pg_sys::RELPERSISTENCE_UNLOGGED => return Err(not_permanent("an unlogged")),
-            _ => {}
-        }
-        if pg_sys::creating_extension {
-            return Err(unsupported("an extension script cannot create a replicated table"));
-        }
-        if !(*statement).inhRelations.is_null() {
-            return Err(unsupported("a replicated table cannot inherit from another table")
-                .hint("Use LIKE to take over columns."));
-        }
+        REPLICATED.check(statement)?;
         if !(*statement).partspec.is_null() {
-            return Err(unsupported("a replicated table cannot be partitioned")
-                .hint("Leave out PARTITION BY, or create a sharded table with distributed_by."));
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "a replicated table cannot be partitioned",
+            )
+            .hint("Leave out PARTITION BY, or create a sharded table with distributed_by."));
         }
     }
     Ok(())
-}
-
-fn not_permanent(kind: &str) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{kind} table cannot be replicated"),
-    )
-    .hint("Create a permanent table, or leave out the option replicated.")
 }

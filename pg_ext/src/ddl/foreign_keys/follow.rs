@@ -1,9 +1,8 @@
 //! Leaves' foreign keys follow changes of their parents'.
 
-use pgrx::prelude::*;
-
 use crate::catalog::ActingAs;
 use crate::ddl::OwnWork;
+use crate::ddl::generated::run_generated;
 use crate::report::Report;
 
 /// After a statement changed parents: gives the foreign keys of real leaves the
@@ -12,8 +11,7 @@ pub fn follow() -> Result<(), Report> {
     let _own_work = OwnWork::begin();
     // Neither change evaluates anything of the user's.
     let _acting = ActingAs::owner_of_the_catalogs();
-    let statements = Spi::connect(|client| -> Result<Vec<String>, Report> {
-        let rows = client.select(
+    run_generated(
             "SELECT s.sql
              FROM pg_catalog.pg_constraint AS k
                   JOIN shardman.sharded_table AS t ON t.rel OPERATOR(pg_catalog.=) k.conrelid
@@ -33,11 +31,5 @@ pub fn follow() -> Result<(), Report> {
                                 ELSE 'NOT DEFERRABLE' END))) AS s(step, is_due, sql)
              WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND s.is_due
              ORDER BY l.relname, s.step",
-            None,
-            &[],
-        )?;
-        let texts = rows.map(|row| row.get::<String>(1));
-        Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    })?;
-    Ok(statements.iter().try_for_each(|sql| Spi::run(sql))?)
+    )
 }
