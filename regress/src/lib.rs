@@ -3,12 +3,14 @@
 //! - [`TestCluster`]: real servers, started and thrown away by shardmanctl;
 //! - [`Session`]: a client of one node, every call bounded in time;
 //! - [`Suite`]: PostgreSQL's own `pg_regress` on the files in `regress/suites`;
+//! - [`Balancer`]: one address for all nodes, for programs of others;
 //! - [`Proxy`]: what nodes say to each other, counted, held, delayed or cut;
 //! - [`history`]: what concurrent transactions saw, and what is wrong with it;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
+mod balancer;
 mod cluster;
 mod dispatcher;
 pub mod history;
@@ -23,6 +25,7 @@ mod schemas;
 mod session;
 mod wait;
 
+pub use balancer::Balancer;
 pub use cluster::{Shape, TestCluster};
 pub use keys::{key_on_node, keys_on_node};
 pub use paused::PausedProcess;
