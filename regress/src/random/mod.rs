@@ -24,5 +24,6 @@ mod trial;
 mod twins;
 mod values;
 
+pub use prng::Prng;
 pub use trial::{Trial, explore, explore_foreign};
 pub use twins::compare_with_plain;
