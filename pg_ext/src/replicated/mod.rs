@@ -28,3 +28,4 @@ pub use definition::{CreatedReplicated, before_create, register};
 pub use lock::{init, lock_table};
 pub use returning::catch_up;
 pub use starting::{before_statement, before_truncate, concerns};
+pub use turning::replicate;

@@ -27,7 +27,8 @@ fn unreplicate_table(rel: pg_sys::Oid) {
     unreplicate(rel).or_raise()
 }
 
-fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
+/// Makes a table of this node a replicated one, with its rows.
+pub fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
     check_owner(rel)?;
     membership::my_identity()?;
     lock_ddl()?;
