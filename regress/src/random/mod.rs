@@ -28,5 +28,6 @@ mod trial;
 mod twins;
 mod values;
 
+pub use prng::Prng;
 pub use trial::{Trial, explore, explore_foreign};
 pub use twins::{Tally, compare_with_plain};
