@@ -6,12 +6,14 @@
 //! - [`Proxy`]: what nodes say to each other, counted, held, delayed or cut;
 //! - [`history`]: what concurrent transactions saw, and what is wrong with it;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
+//! - [`jobs`]: waiting for jobs of a cluster;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
 mod cluster;
 mod dispatcher;
 pub mod history;
+pub mod jobs;
 mod keys;
 mod paused;
 mod pg_regress;
