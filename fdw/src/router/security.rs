@@ -14,12 +14,13 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, Node, NodeTag, RTEKind};
 
-use super::decision::conditions;
+use super::decision::refuse;
+use super::expressions::conditions;
 use super::hoist::depends_on_rows;
 use super::levels::{Level, Levels, Role};
 use super::routed::Violation;
 use crate::backend::{cells, text_of};
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 
 /// What must be true of an INSERT's values.
 pub struct Check {
@@ -37,10 +38,6 @@ pub struct Secured {
     pub levels: Levels,
     /// To be made before it runs.
     pub checks: Vec<Check>,
-}
-
-fn refuse<T>(message: &'static str) -> Result<T, Error> {
-    Err(Refusal::not_supported(message).into())
 }
 
 impl Secured {

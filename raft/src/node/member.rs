@@ -54,8 +54,7 @@ impl Member {
         let applied = machine.subscribe();
 
         let connector = surroundings.connector.clone();
-        let credential = identity.credential.clone();
-        let peers = Arc::new(Peers::new(connector, credential, timing.connect, announcer.clone()));
+        let peers = Arc::new(Peers::new(connector, &identity, timing.connect, announcer.clone()));
         let identity = Arc::new(identity);
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };
