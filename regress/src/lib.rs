@@ -8,6 +8,7 @@
 //! - [`history`]: what concurrent transactions saw, and what is wrong with it;
 //! - [`linearizability`]: whether concurrent operations look as if each had happened at once;
 //! - [`random`]: generated statements, compared with one PostgreSQL;
+//! - [`jobs`]: waiting for jobs of a cluster;
 //! - [`eventually`]: waiting for a state that nothing announces.
 
 mod account;
@@ -17,6 +18,7 @@ mod dispatcher;
 
 mod harm;
 pub mod history;
+pub mod jobs;
 mod keys;
 pub mod linearizability;
 mod paused;

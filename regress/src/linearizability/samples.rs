@@ -188,7 +188,7 @@ fn small_histories_are_judged_as_by_trying_all_orders() {
             next += 1;
             if is_unique { next } else { 1 + prng.below(3) as u64 }
         };
-        let mut fresh_element = fresh.clone();
+        let mut fresh_element = fresh;
         let register = compare(1, |prng, state| match prng.below(5) {
             0 | 1 => Read(perhaps(prng, *state, 3)),
             2 => Swap(perhaps(prng, *state, 3), fresh(prng)),
