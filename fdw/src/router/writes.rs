@@ -37,6 +37,10 @@ pub unsafe fn check_writes(
         if (*query).commandType == CmdType::CMD_UPDATE && assigns_key((*query).targetList) {
             return refuse("it assigns to a distribution column");
         }
+        // The rewriter has taken `SET generated = DEFAULT` away.
+        if (*query).commandType == CmdType::CMD_UPDATE && (*query).targetList.is_null() {
+            return refuse("it assigns to generated columns only");
+        }
         if let Some(conflict) = (*query).onConflict.as_ref() {
             if conflict.constraint != pg_sys::InvalidOid {
                 return refuse("it names a constraint, which each partition has its own of");
