@@ -25,6 +25,7 @@ mod leaf;
 mod levels;
 mod local;
 mod memo;
+mod merge;
 mod partition_key;
 mod plan;
 mod private;

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_char;
+use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, RTEKind};
@@ -10,6 +11,7 @@ use pgrx::pg_sys::{CmdType, RTEKind};
 use super::columns::takes_whole_rows;
 use super::decision::refuse;
 use super::levels::{Level, Levels};
+use super::merge::actions;
 use super::routed::Table;
 use crate::backend::cells;
 use crate::cluster_map;
@@ -27,7 +29,11 @@ pub unsafe fn check_shape(query: *const pg_sys::Query, cursor_options: i32) -> R
     let q = unsafe { &*query };
     if !matches!(
         q.commandType,
-        CmdType::CMD_SELECT | CmdType::CMD_INSERT | CmdType::CMD_UPDATE | CmdType::CMD_DELETE
+        CmdType::CMD_SELECT
+            | CmdType::CMD_INSERT
+            | CmdType::CMD_UPDATE
+            | CmdType::CMD_DELETE
+            | CmdType::CMD_MERGE
     ) {
         return refuse("it is a command that is not routed");
     }
@@ -91,6 +97,7 @@ pub unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) ->
                     | RTEKind::RTE_SUBQUERY
                     | RTEKind::RTE_VALUES
                     | RTEKind::RTE_RESULT
+                    | RTEKind::RTE_FUNCTION
             ) || (e.rtekind == RTEKind::RTE_CTE
                 && levels.behind(at, entry).is_some());
             if is_view || is_read_here || index == excluded {
@@ -109,7 +116,11 @@ pub unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) ->
             let relation = pg_sys::table_open(e.relid, pg_sys::NoLock as i32);
             let is_target = index == (*query).resultRelation as u32;
             let fires_here = is_target
-                && fires_for_statements((*relation).trigdesc, command, (*query).onConflict);
+                && (fires_for_statements((*relation).trigdesc, command, (*query).onConflict)
+                    || actions(query).any(|action| {
+                        let does = (*action).commandType;
+                        fires_for_statements((*relation).trigdesc, does, null_mut())
+                    }));
             let descriptor = (*relation).rd_att;
             let natts = (*descriptor).natts as usize;
             let has_dropped = (*descriptor).attrs.as_slice(natts).iter().any(|a| a.attisdropped);
