@@ -1,7 +1,7 @@
 //! Turning a local table into a replicated one, and back.
 #![allow(unsafe_code)]
 
-use cluster::sharding::{NodeCommand, quote_identifier};
+use cluster::sharding::{NodeCommand, SequenceDefinition, quote_identifier};
 use pgrx::prelude::*;
 
 use super::compare::check_owner;
@@ -10,7 +10,8 @@ use super::key::Key;
 use super::lock_table;
 use super::ship::{Outgoing, all_rows};
 use crate::catalog::{
-    ActingAs, ReplicatedTable, next_table_id, qualified_name, registry, unregister_table,
+    ActingAs, ReplicatedTable, future_definition_of_sequence, next_table_id, owned_sequences,
+    qualified_name, register_sequence, registry, unregister_table,
 };
 use crate::ddl::{OwnWork, is_leaf_schema, lock_ddl};
 use crate::report::{OrRaise, Report};
@@ -41,6 +42,7 @@ fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
         let _acting = ActingAs::user((*(*relation).rd_rel).relowner);
         let table = ReplicatedTable { table_id: next_table_id()?, rel };
         register(table.table_id, rel)?;
+        share_sequences(rel)?;
         make_elsewhere(table)?;
         let mut outgoing = Outgoing::to_others(table.table_id)?;
         pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -48,6 +50,23 @@ fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
         pg_sys::PopActiveSnapshot();
         outgoing.wait()?;
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
+    }
+    Ok(())
+}
+
+/// What the table's columns draw from is from now on drawn from on all nodes, and
+/// goes on where it stands here.
+fn share_sequences(rel: pg_sys::Oid) -> Result<(), Report> {
+    let known = registry()?;
+    for sequence in owned_sequences(rel)? {
+        if known.sequence(sequence).is_some() {
+            continue;
+        }
+        // SAFETY: a guarded call. nextval() takes a lock that waits for this one.
+        unsafe { pg_sys::LockRelationOid(sequence, pg_sys::ShareRowExclusiveLock as i32) };
+        let definition = future_definition_of_sequence(sequence)?;
+        let SequenceDefinition { sequence_id, first, block_size, .. } = definition;
+        register_sequence(sequence, sequence_id, first, block_size)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::txn::Life;
-use cluster::{Credential, NodeId};
+use cluster::{Credential, Identity, NodeId};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -58,6 +58,7 @@ pub(crate) enum PeerError {
 pub(crate) struct Peers {
     connector: Arc<dyn PeerConnector>,
     credential: Credential,
+    origin: NodeId,
     connect_timeout: Duration,
     announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
@@ -85,7 +86,7 @@ struct Line {
 impl Peers {
     pub(crate) fn new(
         connector: Arc<dyn PeerConnector>,
-        credential: Credential,
+        identity: &Identity,
         connect_timeout: Duration,
         life: Life,
         announcer: Arc<Announcer>,
@@ -93,7 +94,8 @@ impl Peers {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Peers {
             connector,
-            credential,
+            credential: identity.credential.clone(),
+            origin: identity.node_id,
             connect_timeout,
             announcer,
             lines: Mutex::default(),
@@ -170,7 +172,8 @@ impl Peers {
             }
         };
         let credential = self.credential.clone();
-        let address = PeerAddress { node, connstr: connstr.to_owned(), credential };
+        let (connstr, origin) = (connstr.to_owned(), self.origin);
+        let address = PeerAddress { node, origin, connstr, credential };
         let (connector, connect_timeout) = (self.connector.clone(), self.connect_timeout);
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {

@@ -49,7 +49,7 @@ impl Newcomer {
         let recollection = file.recollect().map_err(RaftError::storage)?;
         let peers = Peers::new(
             surroundings.connector.clone(),
-            identity.credential.clone(),
+            &identity,
             surroundings.timing.connect,
             surroundings.server.life,
             announcer.clone(),
