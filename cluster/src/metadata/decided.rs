@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Metadata, MetadataCommand, Outcome, Refusal};
 use crate::row_log::RowLogs;
 
 /// The metadata, and row logs beside it: those change with every transaction of
 /// users and hold rows, while the metadata is looked at as a whole and copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
     /// Shared with whoever looks at it.
     pub metadata: Arc<Metadata>,
     /// Not shared.
+    #[serde(default)]
     pub row_logs: RowLogs,
 }
 

@@ -96,6 +96,16 @@ impl RowLog {
         self.applied.get(&node).copied().unwrap_or_default()
     }
 
+    /// How far all members have come that have said so.
+    pub fn all_applied(&self) -> impl Iterator<Item = (NodeId, RowLogPosition)> {
+        self.applied.iter().map(|(node, position)| (*node, *position))
+    }
+
+    /// Members that do not go on, and why.
+    pub fn troubles(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        self.troubles.iter().map(|(node, message)| (*node, message.as_str()))
+    }
+
     /// Why a member does not go on.
     pub fn trouble(&self, node: NodeId) -> Option<&str> {
         self.troubles.get(&node).map(String::as_str)

@@ -1,6 +1,6 @@
 //! What a frame between peers says, and to whom.
 
-use cluster::metadata::Metadata;
+use cluster::metadata::Decided;
 use cluster::{ClusterId, Identity, NodeId};
 use openraft::Vote;
 use openraft::raft::{
@@ -52,12 +52,13 @@ pub(crate) enum Ask {
     },
 }
 
-/// A whole snapshot: the metadata are small.
+/// A whole snapshot: row logs have a limit, and the rest is small.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotBody {
     pub(crate) vote: Vote<RaftNodeId>,
     pub(crate) meta: SnapshotMeta,
-    pub(crate) metadata: Metadata,
+    #[serde(flatten)]
+    pub(crate) decided: Decided,
 }
 
 /// What it answers.

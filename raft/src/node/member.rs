@@ -13,9 +13,9 @@ use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
 use crate::event::Announcer;
-use crate::local::{DdlView, Request, Response};
+use crate::local::{DdlView, Request, Response, RowLogsView};
 use crate::network::{Network, Peers};
-use crate::store::{Applied, LogStore, Owner, StateMachine, StoreFile};
+use crate::store::{Applied, LogStore, Owner, Shared, StateMachine, StoreFile};
 use crate::type_config::{Raft, RaftMetrics, raft_id};
 
 /// Entries per message to a peer; their bytes have a limit of their own.
@@ -29,6 +29,7 @@ pub(crate) struct Member {
     pub(super) peers: Arc<Peers>,
     pub(super) timing: Timing,
     pub(super) applied: watch::Receiver<Applied>,
+    pub(super) decided: Shared,
     pub(super) server: Arc<Server>,
     /// Held by the leader while it changes the membership: openraft refuses a
     /// second change during a first.
@@ -51,7 +52,7 @@ impl Member {
         let file = StoreFile::open(&surroundings.dir, &Owner::of(&identity));
         let file = file.map_err(RaftError::storage)?;
         let machine = StateMachine::open(file.clone()).map_err(RaftError::storage)?;
-        let applied = machine.subscribe();
+        let (applied, decided) = (machine.subscribe(), machine.decided());
 
         let connector = surroundings.connector.clone();
         let credential = identity.credential.clone();
@@ -67,6 +68,7 @@ impl Member {
             peers,
             timing,
             applied,
+            decided,
             server: surroundings.server.clone(),
             membership: tokio::sync::Mutex::new(()),
             watchers: Mutex::default(),
@@ -91,16 +93,21 @@ impl Member {
                 self.through_leader(request, now + self.timing.membership).await
             }
             Request::Confirm => self.confirm(now + self.timing.proposal).await,
+            Request::RowLogTails => self.row_log_tails(now + self.timing.proposal).await,
+            Request::RowEntries { log, after, limit_ms } => {
+                Ok(self.row_entries(log, after, limit_ms).await)
+            }
+            Request::RowLogs => Ok(Response::RowLogs(self.decided.row_logs(RowLogsView::of))),
             Request::Metadata => {
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::WatchDdl { after, limit_ms } => {
                 let mut applied = self.applied.clone();
                 let limit = Duration::from_millis(limit_ms).min(LONGEST_WATCH);
                 // Past the limit the state is what it is.
-                timeout(limit, applied.wait_for(|applied| applied.index > after)).await.ok();
-                let Applied { index, metadata } = applied.borrow().clone();
+                timeout(limit, applied.wait_for(|applied| applied.news > after)).await.ok();
+                let Applied { index, metadata, .. } = applied.borrow().clone();
                 Ok(Response::Ddl(DdlView::of(index, &metadata)))
             }
             Request::NextDdl { after } => {
@@ -115,12 +122,12 @@ impl Member {
             }
             Request::AwaitMetadata { beyond, timeout_ms } => {
                 let mut applied = self.applied.clone();
-                let news = applied.wait_for(|applied| applied.index > beyond);
+                let news = applied.wait_for(|applied| applied.news > beyond);
                 // Without news the answer is what there is; the end of Raft is
                 // seen by the next request.
                 let limit = Duration::from_millis(timeout_ms);
                 drop(timeout(limit, news).await);
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::Found { .. }
@@ -134,7 +141,7 @@ impl Member {
 
     /// Learns from the leader what is committed and waits until it is applied
     /// here.
-    async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
+    pub(super) async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
         let confirmed = self.through_leader(Request::Confirm, deadline).await?;
         let Response::Confirmed { index } = confirmed else {
             return Err(RaftError::malformed(format!("{confirmed:?}")));
