@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::{DdlLog, DdlPosition, Fate, TokenId};
+use super::RowEntryKind;
+use crate::metadata::{DdlLog, Fate, TokenId};
 
 /// Which changes of a table's rows are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
-    /// Those made on nodes that had applied this schema change.
-    pub schema: DdlPosition,
-    /// None, until it is known what becomes of this change.
+    /// Those made to the table as the change of the schema under this token has
+    /// left it; zero as it was made.
+    pub shape: TokenId,
+    /// None, until it is known what becomes of this change; but for those of the
+    /// very transaction, which come about with it.
     pub token: Option<TokenId>,
 }
 
@@ -20,15 +23,18 @@ impl Fence {
         match ddl.fate(token) {
             Fate::Open => {}
             Fate::Void => self.token = None,
-            Fate::Commit(position) => {
-                self.schema = self.schema.max(position);
+            Fate::Commit(_) => {
+                self.shape = token;
                 self.token = None;
             }
         }
     }
 
-    /// Whether a change is accepted that was made after `schema`.
-    pub(super) fn admits(&self, schema: DdlPosition) -> bool {
-        self.token.is_none() && schema >= self.schema
+    /// Whether changes are accepted that were made to the table of this shape.
+    pub(super) fn admits(&self, shape: TokenId, kind: RowEntryKind) -> bool {
+        match self.token {
+            None => shape == self.shape,
+            Some(token) => shape == token && kind == RowEntryKind::Intent,
+        }
     }
 }

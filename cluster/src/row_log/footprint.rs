@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RowLogPosition;
+use super::{RowLogId, RowLogPosition};
 use crate::TableId;
-use crate::metadata::DdlPosition;
+use crate::metadata::TokenId;
 
 /// What a transaction has changed in the tables of one log, and what must not
 /// have changed since it looked.
@@ -14,14 +14,23 @@ pub struct Footprint {
     pub tables: Vec<TableFootprint>,
 }
 
+/// How a table hangs on its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableLog {
+    /// The log that carries its changes.
+    pub log: RowLogId,
+    /// See [`TableFootprint::shape`].
+    pub shape: TokenId,
+}
+
 /// The same for one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableFootprint {
     /// Which.
     pub table: TableId,
-    /// The last schema change that the transaction's node had applied: the
-    /// images are of the table as that left it.
-    pub schema: DdlPosition,
+    /// The images are of the table as the change of the schema under this token
+    /// has left it; zero as it was made.
+    pub shape: TokenId,
     /// Hashes of keys that were written, by what the node had applied when it
     /// wrote them. A row is known by the keys of all its unique indexes, old and
     /// new.
@@ -37,8 +46,8 @@ pub struct TableFootprint {
 
 impl TableFootprint {
     /// Of a transaction that has done nothing to the table yet.
-    pub fn new(table: TableId, schema: DdlPosition) -> Self {
-        TableFootprint { table, schema, keys: Vec::new(), all_written: None, all_read: None }
+    pub fn new(table: TableId, shape: TokenId) -> Self {
+        TableFootprint { table, shape, keys: Vec::new(), all_written: None, all_read: None }
     }
 
     /// The keys, each with its position.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Fence, RowEntryKind, RowLogPosition, RowLogRefusal, RowPart, Settled, TableFootprint,
-};
+use super::{Fence, RowEntryKind, RowLogPosition, RowLogRefusal, RowPart, Settled, TableFootprint};
 use crate::metadata::{DdlLog, TokenId};
 use crate::txn::{Life, TransactionName};
 use crate::{NodeId, TableId};
@@ -151,10 +149,10 @@ impl RowLog {
     }
 
     /// Whether an entry may be accepted: nothing that it depends on has changed.
-    pub(super) fn certify(&self, part: &RowPart) -> Result<(), RowLogRefusal> {
+    pub(super) fn certify(&self, part: &RowPart, kind: RowEntryKind) -> Result<(), RowLogRefusal> {
         for table in &part.footprint.tables {
             let id = table.table;
-            if self.fences.get(&id).is_some_and(|fence| !fence.admits(table.schema)) {
+            if self.fences.get(&id).is_some_and(|fence| !fence.admits(table.shape, kind)) {
                 return Err(RowLogRefusal::SchemaChanged { table: id });
             }
             if let Some(position) = self.conflict(table)? {

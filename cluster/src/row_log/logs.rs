@@ -132,7 +132,7 @@ impl RowLogs {
         for part in &entry.parts {
             let log = part.log;
             let known = self.logs.get(&log).ok_or(RowLogRefusal::UnknownLog { log })?;
-            known.certify(part)?;
+            known.certify(part, entry.kind)?;
         }
         let mut positions = Vec::with_capacity(entry.parts.len());
         for part in entry.parts {
@@ -183,7 +183,8 @@ impl RowLogs {
         is_committed: bool,
     ) -> Result<(), RowLogRefusal> {
         let wanted = if is_committed { Settled::Committed } else { Settled::Aborted };
-        let mut entries = self.logs.values().filter_map(|log| log.entry(log.position_of(transaction)?));
+        let mut entries =
+            self.logs.values().filter_map(|log| log.entry(log.position_of(transaction)?));
         match entries.any(|accepted| accepted.settled != wanted) {
             true => Err(RowLogRefusal::SettledOtherwise),
             false => Ok(()),

@@ -25,7 +25,7 @@ pub use bytes::Bytes;
 pub use command::{RowLogAnswer, RowLogCommand, RowLogRefusal};
 pub use entry::{MAX_ENTRY_BYTES, RowEntry, RowEntryKind, RowPart, Settled};
 pub use fence::Fence;
-pub use footprint::{Footprint, TableFootprint};
+pub use footprint::{Footprint, TableFootprint, TableLog};
 pub use ids::{RowLogId, RowLogPosition};
 pub use log::{Accepted, RowLog};
 pub use logs::{MAX_ROW_LOGS, RowLogs};

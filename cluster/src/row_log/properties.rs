@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::metadata::{DdlPosition, Metadata, MetadataCommand, NodeRecord, NodeState};
+use crate::metadata::{Metadata, MetadataCommand, NodeRecord, NodeState, TokenId};
 use crate::txn::{Life, TransactionName};
 use crate::{ClusterId, NodeId, SystemIdentifier, TableId};
 
@@ -46,7 +46,7 @@ fn transaction(node: u32, xid: u64) -> TransactionName {
 
 fn footprint(base: u64, keys: &[u64]) -> TableFootprint {
     let keys = vec![(RowLogPosition(base), keys.to_vec())];
-    TableFootprint { keys, ..TableFootprint::new(TABLE, DdlPosition(0)) }
+    TableFootprint { keys, ..TableFootprint::new(TABLE, TokenId(0)) }
 }
 
 fn entry(xid: u64, kind: RowEntryKind, table: TableFootprint) -> RowEntry {
@@ -95,7 +95,7 @@ fn who_empties_a_table_conflicts_with_whoever_writes_it() {
     let mut logs = logs();
     let empties = |base| TableFootprint {
         all_written: Some(RowLogPosition(base)),
-        ..TableFootprint::new(TABLE, DdlPosition(0))
+        ..TableFootprint::new(TABLE, TokenId(0))
     };
     assert_eq!(append(&mut logs, 1, footprint(0, &[1])), Ok(1));
     assert_eq!(append(&mut logs, 2, empties(0)), Err(conflict(1)));
@@ -107,10 +107,8 @@ fn who_empties_a_table_conflicts_with_whoever_writes_it() {
 #[test]
 fn who_depends_on_a_whole_table_is_refused_when_any_row_has_changed() {
     let mut logs = logs();
-    let reads = |base| TableFootprint {
-        all_read: Some(RowLogPosition(base)),
-        ..footprint(base, &[100])
-    };
+    let reads =
+        |base| TableFootprint { all_read: Some(RowLogPosition(base)), ..footprint(base, &[100]) };
     assert_eq!(append(&mut logs, 1, footprint(0, &[1])), Ok(1));
     assert_eq!(append(&mut logs, 2, reads(0)), Err(conflict(1)));
     assert_eq!(append(&mut logs, 2, reads(1)), Ok(2));
@@ -163,18 +161,27 @@ fn entries_stay_until_every_member_has_them_and_no_pending_one_goes() {
 
 #[test]
 fn nothing_is_accepted_while_the_table_changes_and_then_only_of_its_new_shape() {
-    use crate::metadata::{Decided, DdlCommand, DdlEntry, EntryKind, Outcome, TokenHolder, TokenId};
+    use crate::metadata::{
+        DdlCommand, DdlEntry, DdlPosition, Decided, EntryKind, Outcome, TokenHolder,
+    };
     use std::sync::Arc;
     let mut decided = Decided { metadata: Arc::new(metadata(3)), row_logs: logs() };
     let holder = TokenHolder { node: NodeId(1), life: Life(1), request: 1 };
     decided.apply(MetadataCommand::Ddl(DdlCommand::TakeToken { holder }));
     let token = TokenId(1);
-    let fence = |token| MetadataCommand::RowLog(RowLogCommand::Fence { log: LOG, table: TABLE, token });
+    let fence =
+        |token| MetadataCommand::RowLog(RowLogCommand::Fence { log: LOG, table: TABLE, token });
     assert!(matches!(decided.apply(fence(TokenId(9))), Outcome::Refused(_)));
     let fenced = Outcome::RowLog(RowLogAnswer::Fenced { tail: RowLogPosition(0) });
     assert_eq!(decided.apply(fence(token)), fenced);
     let refused = Err(RowLogRefusal::SchemaChanged { table: TABLE });
     assert_eq!(append(&mut decided.row_logs, 1, footprint(0, &[1])), refused);
+    // But for those of the transaction itself.
+    let own = TableFootprint { shape: token, ..footprint(0, &[2]) };
+    let complete = entry(8, RowEntryKind::Complete, own.clone());
+    assert_eq!(append_as(&mut decided.row_logs, complete), refused);
+    let intent = entry(8, RowEntryKind::Intent, own);
+    assert_eq!(append_as(&mut decided.row_logs, intent), Ok(1));
     let change = DdlEntry::new(token, EntryKind::Complete, 0, Vec::new());
     decided.apply(MetadataCommand::Ddl(DdlCommand::Append(change)));
     // All nodes have it, and the log of the schema forgets it.
@@ -183,13 +190,13 @@ fn nothing_is_accepted_while_the_table_changes_and_then_only_of_its_new_shape() 
         decided.apply(MetadataCommand::Ddl(DdlCommand::NoteApplied { node, position }));
     }
     assert_eq!(append(&mut decided.row_logs, 1, footprint(0, &[1])), refused);
-    let new = TableFootprint { schema: DdlPosition(1), ..footprint(0, &[1]) };
-    assert_eq!(append(&mut decided.row_logs, 1, new), Ok(1));
+    let new = TableFootprint { shape: token, ..footprint(0, &[1]) };
+    assert_eq!(append(&mut decided.row_logs, 1, new), Ok(2));
 }
 
 #[test]
 fn a_change_of_the_schema_that_came_to_nothing_lets_rows_through_again() {
-    use crate::metadata::{DdlCommand, Decided, TokenHolder, TokenId};
+    use crate::metadata::{DdlCommand, Decided, TokenHolder};
     use std::sync::Arc;
     let mut decided = Decided { metadata: Arc::new(metadata(3)), row_logs: logs() };
     let holder = TokenHolder { node: NodeId(1), life: Life(1), request: 1 };
