@@ -21,7 +21,7 @@ use crate::moving;
 use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
 use crate::peers;
 use crate::recovery;
-use crate::{gate, schema_change, snapshot};
+use crate::{gate, row_log, schema_change, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;

@@ -57,7 +57,6 @@ pub(crate) enum Ask {
 pub(crate) struct SnapshotBody {
     pub(crate) vote: Vote<RaftNodeId>,
     pub(crate) meta: SnapshotMeta,
-    #[serde(flatten)]
     pub(crate) decided: Decided,
 }
 

@@ -15,7 +15,6 @@ use crate::type_config::{Snapshot, SnapshotMeta, StorageError, TypeConfig};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StoredSnapshot {
     pub(super) meta: SnapshotMeta,
-    #[serde(flatten)]
     pub(super) decided: Decided,
 }
 
