@@ -159,6 +159,22 @@ impl TestCluster {
         &self.proxies[usize::from(node) - 1]
     }
 
+    /// Has node `node` and the others not reach each other until what this gives
+    /// is dropped; clients reach all.
+    ///
+    /// Panics if the cluster was started without proxies.
+    pub fn cut_off(&self, node: u16) -> CutOff<'_> {
+        for (other, proxy) in (1..).zip(&self.proxies) {
+            let refused: Vec<u16> = if other == node {
+                (1..=self.proxies.len() as u16).filter(|it| *it != node).collect()
+            } else {
+                vec![node]
+            };
+            proxy.refuse_nodes(&refused);
+        }
+        CutOff(&self.proxies)
+    }
+
     /// Kills one process of a server, which restarts all its others. A test
     /// that does this is not failed for the crash in the server's log.
     pub fn kill_process(&self, pid: i64) -> anyhow::Result<()> {
@@ -260,6 +276,15 @@ impl TestCluster {
         if let Err(error) = saved {
             eprintln!("could not keep logs in {}: {error}", place.display());
         }
+    }
+}
+
+/// A node that is cut off from the others; dropped, it is so no more.
+pub struct CutOff<'a>(&'a [Proxy]);
+
+impl Drop for CutOff<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|proxy| proxy.refuse_nodes(&[]));
     }
 }
 

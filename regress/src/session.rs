@@ -140,6 +140,13 @@ impl Session {
     }
 }
 
+/// Whether a failure of [`Session`] says for certain that what was asked, with
+/// its commit, has not happened: any error but a lost connection, and one that
+/// says that the outcome is unknown.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    db_error(error).is_some_and(|db| db.severity() == "ERROR" && db.code().code() != "08007")
+}
+
 /// The server's report behind a failure of [`Session`], if there is one.
 pub fn db_error(error: &anyhow::Error) -> Option<&DbError> {
     error.downcast_ref::<tokio_postgres::Error>()?.as_db_error()

@@ -96,7 +96,7 @@ fn leaves_of_all_nodes_are_read_at_the_same_time() -> anyhow::Result<()> {
             eventually("each node has a scan that waits", BOUND, || {
                 let waiting = locker.integer(
                     "SELECT count(*) FROM pg_stat_activity
-                     WHERE application_name = 'shardman' AND wait_event_type = 'Lock'",
+                     WHERE application_name LIKE 'shardman of node%' AND wait_event_type = 'Lock'",
                 )?;
                 Ok((waiting > 0).then_some(()))
             })?;
@@ -153,7 +153,7 @@ fn a_hundred_cursors_share_each_connection() -> anyhow::Result<()> {
     for node in 2..=3 {
         let sessions = cluster.session(node)?.integer(
             "SELECT count(*) FROM pg_stat_activity
-             WHERE application_name = 'shardman' AND state = 'idle in transaction'",
+             WHERE application_name LIKE 'shardman of node%' AND state = 'idle in transaction'",
         )?;
         assert_eq!(sessions, 1, "connections to node {node}");
     }

@@ -136,3 +136,31 @@ fn commit_is_answered_when_recovery_has_finished_a_lost_participant() -> anyhow:
     assert_eq!(seen, 1, "seen as soon as COMMIT was answered");
     Ok(())
 }
+
+#[test]
+fn a_read_whose_snapshot_is_older_than_the_end_of_what_was_in_doubt_sees_it() -> anyhow::Result<()>
+{
+    let cut_off = CutOff::arrange()?;
+    cut_off.cluster.on_node("kill", 1)?;
+    cut_off.age()?;
+    let third = cut_off.cluster.session(3)?;
+    let gid = third.value("SELECT gid FROM shardman.in_doubt")?;
+    // The reader has its snapshot, and stands still before it looks for what is in doubt.
+    let holder = cut_off.cluster.session(3)?;
+    holder.run("BEGIN; LOCK TABLE pg_catalog.pg_locks IN ACCESS EXCLUSIVE MODE")?;
+    let reader = cut_off.cluster.session(3)?;
+    let reader_pid = reader.integer("SELECT pg_backend_pid()")?;
+    let query = format!("SELECT count(*) FROM t WHERE id = {}", cut_off.keys[0]);
+    let read = std::thread::spawn(move || reader.integer(&query));
+    eventually("the reader is about to look", BOUND, || {
+        let waiting = third.integer(&format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE pid = {reader_pid} AND wait_event_type = 'Lock'"
+        ))?;
+        Ok((waiting == 1).then_some(()))
+    })?;
+    third.run(&format!("COMMIT PREPARED '{gid}'"))?;
+    holder.run("ROLLBACK")?;
+    assert_eq!(read.join().expect("no panic")?, 1);
+    Ok(())
+}

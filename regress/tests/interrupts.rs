@@ -11,7 +11,7 @@ const BOUND: Duration = Duration::from_secs(30);
 /// Takes minutes on each node, unless it is stopped; ships as it is.
 const ENDLESS: &str = "SELECT count(*) FROM t WHERE length(repeat(md5(v), 300000)) + length(v) > 0";
 const REMOTE_WORK: &str = "SELECT count(*) FROM pg_stat_activity
-     WHERE application_name = 'shardman' AND state = 'active' AND backend_type = 'client backend'
+     WHERE application_name LIKE 'shardman of node%' AND state = 'active' AND backend_type = 'client backend'
        AND query NOT LIKE '%raft%'";
 
 /// Rows on the other two nodes only: PostgreSQL's Append looks at what comes
@@ -124,7 +124,7 @@ fn a_killed_remote_backend_is_named_and_replaced() -> anyhow::Result<()> {
                 for (watcher, name) in watchers.iter().zip(&names) {
                     let killed = watcher.integer(
                         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                         WHERE application_name = 'shardman' AND state = 'active'
+                         WHERE application_name LIKE 'shardman of node%' AND state = 'active'
                            AND query LIKE '%repeat%' AND pid <> pg_backend_pid()",
                     )?;
                     if killed > 0 {

@@ -12,7 +12,7 @@ use regress::{Shape, TestCluster};
 const STATEMENTS_PER_SEED: usize = 60;
 /// The seeds of every run, and how long they may take.
 const FIXED: std::ops::Range<u64> = 1..25;
-const FIXED_BOUND: Duration = Duration::from_secs(110);
+const FIXED_BOUND: Duration = Duration::from_secs(60);
 /// For the long test; `SHARDMAN_RANDOM_SECONDS` says otherwise.
 const LONG_SECONDS: u64 = 3600;
 

@@ -14,6 +14,11 @@ use crate::{NodeId, TableId};
 /// looked before the oldest of them is refused.
 const REMEMBERED_KEYS: usize = 50_000;
 
+/// What all members have applied is kept for a while, as long as there is no more
+/// of it: for who reads the log, and for who comes back from an old state.
+const KEPT_ENTRIES: usize = 100;
+const KEPT_BYTES: usize = 1024 * 1024;
+
 /// An entry that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
@@ -280,7 +285,10 @@ impl RowLog {
         self.applied.retain(|node, _| members.contains(node));
         self.troubles.retain(|node, _| members.contains(node));
         let Some(slowest) = members.iter().map(|node| self.applied(*node)).min() else { return };
-        while self.truncated < slowest && self.drop_first() {}
+        while self.truncated < slowest
+            && (self.entries.len() > KEPT_ENTRIES || self.bytes > KEPT_BYTES)
+            && self.drop_first()
+        {}
     }
 
     /// Lets go of the oldest entry, unless nobody knows what becomes of it.

@@ -142,11 +142,15 @@ fn an_intent_stands_in_the_way_until_its_node_has_said_how_it_ended() {
 fn entries_stay_until_every_member_has_them_and_no_pending_one_goes() {
     let mut logs = logs();
     let metadata = metadata(3);
+    let some = |xid, kind| {
+        let mut entry = entry(xid, kind, footprint(0, &[xid]));
+        entry.parts[0].changes = Bytes(vec![0; 2 * 1024 * 1024]);
+        entry
+    };
     for xid in 1..=3 {
-        append(&mut logs, xid, footprint(0, &[xid])).unwrap();
+        append_as(&mut logs, some(xid, RowEntryKind::Complete)).unwrap();
     }
-    let intent = entry(4, RowEntryKind::Intent, footprint(0, &[4]));
-    append_as(&mut logs, intent).unwrap();
+    append_as(&mut logs, some(4, RowEntryKind::Intent)).unwrap();
     let mut note = |node, position| {
         let positions = vec![(LOG, RowLogPosition(position))];
         logs.apply(RowLogCommand::NoteApplied { node: NodeId(node), positions }, &metadata)

@@ -123,15 +123,26 @@ unsafe extern "C-unwind" fn execute(
     let node: *mut RouterScan = node.cast();
     // SAFETY: called by the executor after `begin`; no destructor in this frame.
     unsafe {
-        if !(*(*node).running).is_ready() {
-            prepare(node);
+        loop {
+            if !(*(*node).running).is_ready() {
+                prepare(node);
+            }
+            let query = (*(*node).running).local();
+            let slot = if query.is_null() {
+                callback(|| Running::of(node).fetch(node));
+                (*node).scan.ss.ss_ScanTupleSlot
+            } else {
+                local::next((*node).scan.ss.ps.state, query)
+            };
+            let is_row = !slot.is_null() && (*slot).tts_flags as u32 & pg_sys::TTS_FLAG_EMPTY == 0;
+            let repeats = (*(*node).running).partitions().is_some();
+            if is_row || !repeats || !callback(|| Ok(Running::of(node).advance())) {
+                return slot;
+            }
+            if !query.is_null() {
+                local::end(query);
+            }
         }
-        let query = (*(*node).running).local();
-        if !query.is_null() {
-            return local::next((*node).scan.ss.ps.state, query);
-        }
-        callback(|| Running::of(node).fetch(node));
-        (*node).scan.ss.ss_ScanTupleSlot
     }
 }
 

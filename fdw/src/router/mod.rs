@@ -9,18 +9,23 @@
 //! planned for the leaf and run by the executor.
 //!
 //! Whatever is not proven to mean the same is left to the present planning: the
-//! reasons are refusals, in `decision`.
+//! reasons are refusals. `decision` asks for them in turn: `shape` looks at what a
+//! statement consists of, `security` at row security, `column_pins` and `keys` at the
+//! value it is about, `writes` at its target, `expressions` at what it computes.
 
 mod callbacks;
 mod column_pins;
 mod columns;
 mod decision;
 mod explain;
+mod expressions;
 mod hoist;
+mod keys;
 mod leaf;
 mod levels;
 mod local;
 mod memo;
+mod merge;
 mod partition_key;
 mod plan;
 mod private;
@@ -28,6 +33,8 @@ mod routed;
 mod rows;
 mod running;
 mod security;
+mod shape;
+mod writes;
 
 pub use callbacks::init;
 pub(crate) use hoist::depends_on_rows;

@@ -12,6 +12,7 @@ use super::decision::{Decision, decide};
 use super::levels::Levels;
 use super::private::RouterPrivate;
 use super::routed::Routed;
+use super::rows::node;
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 
@@ -45,15 +46,6 @@ pub unsafe fn plan(
                 Planned::Statement(statement(query, routed, !parameters.is_null())?)
             }
         })
-    }
-}
-
-unsafe fn node<T>(tag: NodeTag) -> *mut T {
-    // SAFETY: zeroed memory of the node's size; every node begins with its tag.
-    unsafe {
-        let node = pg_sys::palloc0(size_of::<T>());
-        (*node.cast::<Node>()).type_ = tag;
-        node.cast()
     }
 }
 
@@ -192,6 +184,7 @@ unsafe fn scan(
             is_for_values,
             keys: routed.keys,
             checks: routed.checks,
+            repetition: routed.repetition,
         };
         (*scan).custom_private = private.to_list();
         (*scan).methods = &raw const SCAN_METHODS.0;
@@ -206,7 +199,10 @@ unsafe fn scan(
 }
 
 /// The number of partitions, if they are the remainders of one modulus.
-unsafe fn partitions(parent: pg_sys::Oid) -> Result<u32, Error> {
+///
+/// # Safety
+/// The parent is locked.
+pub unsafe fn partitions(parent: pg_sys::Oid) -> Result<u32, Error> {
     // SAFETY: the parent is locked; guarded; the descriptor is read while it is open.
     let (parts, remainders) = unsafe {
         let relation = pg_sys::table_open(parent, pg_sys::NoLock as i32);

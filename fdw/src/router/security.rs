@@ -14,12 +14,13 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, Node, NodeTag, RTEKind};
 
-use super::decision::conditions;
+use super::decision::refuse;
+use super::expressions::conditions;
 use super::hoist::depends_on_rows;
 use super::levels::{Level, Levels, Role};
 use super::routed::Violation;
 use crate::backend::{cells, text_of};
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 
 /// What must be true of an INSERT's values.
 pub struct Check {
@@ -39,10 +40,6 @@ pub struct Secured {
     pub checks: Vec<Check>,
 }
 
-fn refuse<T>(message: &'static str) -> Result<T, Error> {
-    Err(Refusal::not_supported(message).into())
-}
-
 impl Secured {
     /// # Safety
     /// `query` is a valid statement and `levels` are its own; it is not changed.
@@ -56,6 +53,10 @@ impl Secured {
             });
             if !has_barrier {
                 return Ok(Secured { query, levels, checks: Vec::new() });
+            }
+            // Its condition decides which rows match, not which may be seen.
+            if (*query).commandType == CmdType::CMD_MERGE {
+                return refuse("row security applies to a table of a MERGE");
             }
             for (at, level) in levels.iter() {
                 if !is_behind_barrier(&levels, at) {
@@ -128,7 +129,10 @@ unsafe fn merge(level: &Level) -> Result<(), Error> {
 }
 
 /// Whether each row of a join tree has a row of this entry in it.
-unsafe fn is_always_there(node: *mut Node, index: u32) -> bool {
+///
+/// # Safety
+/// `node` is a join tree of an analysed query.
+pub unsafe fn is_always_there(node: *mut Node, index: u32) -> bool {
     // SAFETY: a join tree; casts follow the tags.
     unsafe {
         match (*node).type_ {

@@ -54,7 +54,7 @@ pub fn to_login(login: Login, bound: Option<Duration>) -> Destination {
         node: None,
         generation: 0,
         parameters: Parameters {
-            startup: startup(&login.dbname, "shardman", None),
+            startup: startup(&login.dbname, &own_name(), None),
             host: login.host,
             port: login.port,
             user: login.user,
@@ -98,7 +98,7 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                     user: endpoint.user,
                     password: endpoint.password.map(|c| c.0),
                     password_must_be_used: false,
-                    startup: startup(&endpoint.dbname, "shardman", None),
+                    startup: startup(&endpoint.dbname, &own_name(), None),
                     timeout: CONNECT_TIMEOUT,
                 },
                 handshake: map.handshake(node),
@@ -129,6 +129,14 @@ pub fn destination(target: Target) -> Result<Destination, Error> {
                 is_kept: found.is_kept,
             })
         }
+    }
+}
+
+/// How this node shows in `pg_stat_activity` of another.
+fn own_name() -> String {
+    match cluster_map::map().and_then(|map| map.local_node()) {
+        Some(node) => format!("shardman of node {node}"),
+        None => "shardman".to_owned(),
     }
 }
 

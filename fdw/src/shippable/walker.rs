@@ -288,7 +288,13 @@ impl Walker {
         if !is_ours || v.varlevelsup != 0 {
             return no("it refers to another relation");
         }
-        if v.varattno < 0 && i32::from(v.varattno) != pg_sys::SelfItemPointerAttributeNumber {
+        // What a row over there has is said by a statement that runs there as a whole.
+        let is_known = match i32::from(v.varattno) {
+            pg_sys::SelfItemPointerAttributeNumber => true,
+            pg_sys::TableOidAttributeNumber => false,
+            number => number >= 0 || self.takes_queries,
+        };
+        if !is_known {
             return no("it refers to a system column, which differs there");
         }
         Ok(Collation::of_column(v.varcollid))

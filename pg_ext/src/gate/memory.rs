@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::prelude::*;
 
+use super::looks::Looks;
 use super::state::{Gate, set_time_base};
 
 static GATE: AtomicPtr<Gate> = AtomicPtr::new(null_mut());
@@ -19,10 +20,10 @@ pub fn gate() -> Option<&'static Gate> {
     unsafe { GATE.load(Ordering::Relaxed).as_ref() }
 }
 
-/// When this node's participants in doubt are to be looked for again, as
-/// [`super::now`] counts; `None` before shared memory was set up.
-pub fn next_look() -> Option<&'static AtomicU64> {
-    gate().map(|gate| &gate.next_look)
+/// The looks for this node's participants in doubt; `None` before shared memory
+/// was set up.
+pub fn looks() -> Option<&'static Looks> {
+    gate().map(|gate| &gate.looks)
 }
 
 /// Asks for the memory. Called while the library is preloaded.

@@ -3,12 +3,13 @@
 
 mod closing;
 mod incidents;
+mod looks;
 mod memory;
 mod passing;
 mod state;
 
 pub use closing::{close, open};
 pub use incidents::{await_settlement, last_incident, note_incident, settle};
-pub use memory::{next_look, request_memory};
+pub use memory::{looks, request_memory};
 pub use passing::{init, pass_freely};
 pub use state::now;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use cluster::txn::Turnstile;
 use pgrx::prelude::*;
 
+use super::looks::Looks;
+
 /// So many snapshots may be in the making at once; more wait.
 const CLOSERS: usize = 64;
 
@@ -45,8 +47,8 @@ pub struct Gate {
     pub incident: AtomicU64,
     /// The last incident of which nothing is left.
     pub settled: AtomicU64,
-    /// When to look for participants in doubt again.
-    pub next_look: AtomicU64,
+    /// The looks for participants in doubt.
+    pub looks: Looks,
     /// Broadcast when it opens, becomes empty while closed, or is settled.
     pub moved: UnsafeCell<pg_sys::ConditionVariable>,
 }
@@ -73,7 +75,7 @@ impl Gate {
             leases: [const { AtomicU64::new(0) }; CLOSERS],
             incident: AtomicU64::new(1),
             settled: AtomicU64::new(0),
-            next_look: AtomicU64::new(0),
+            looks: Looks::new(),
             moved: UnsafeCell::new(pg_sys::ConditionVariable::default()),
         }
     }

@@ -33,7 +33,10 @@ pub fn install() {
 unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
-        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
+            && pg_sys::ParallelWorkerNumber < 0
+            && in_doubt::may_be_any()
+        {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && pg_sys::ParallelWorkerNumber < 0

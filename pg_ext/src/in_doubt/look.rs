@@ -1,7 +1,7 @@
 //! The participants in doubt on this node.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cluster::txn::{IN_DOUBT_AFTER, next_look};
@@ -19,14 +19,24 @@ pub struct InDoubt {
     pub xid: pg_sys::TransactionId,
 }
 
-/// Whether there may be one in doubt. One look at shared memory, true at most
-/// once in a few seconds while there is none.
+/// Whether there may be one in doubt, or may have been one when the client's
+/// statement began. Two words of shared memory; a look finds nothing to be due
+/// for a few seconds while there is none.
 pub fn may_be_any() -> bool {
-    next_look_at().is_some_and(|at| at.load(Ordering::Relaxed) <= gate::now())
+    is_look_due() || began_before_last_look()
 }
 
-fn next_look_at() -> Option<&'static AtomicU64> {
-    gate::next_look()
+/// Whether those in doubt have to be looked for.
+pub fn is_look_due() -> bool {
+    gate::looks().is_some_and(|looks| looks.next.load(Ordering::Acquire) <= gate::now())
+}
+
+/// Whether a snapshot of the client's statement may be older than the look that
+/// found nothing more in doubt: what ended just before that look is not in it.
+fn began_before_last_look() -> bool {
+    // SAFETY: reads the backend's own variable.
+    let began = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    gate::looks().is_some_and(|looks| began <= looks.last.load(Ordering::Relaxed))
 }
 
 /// Those in doubt that hold a lock for writing on one of the relations or their
@@ -80,7 +90,7 @@ pub fn in_doubt_on(
 /// The age of the oldest if it is in doubt; otherwise takes note of when the
 /// next look is due.
 fn oldest() -> Result<Option<Duration>, Report> {
-    let looked_at = gate::now();
+    let began_at = gate::now();
     let rows = read_latest(
         pg_sys::RelationRelationId,
         "SELECT pg_catalog.max(pg_catalog.extract('epoch',
@@ -94,8 +104,12 @@ fn oldest() -> Result<Option<Duration>, Report> {
     match next_look(age) {
         None => Ok(age),
         Some(pause) => {
-            if let Some(at) = next_look_at() {
-                at.store(looked_at + pause.as_millis() as u64, Ordering::Relaxed);
+            if let Some(looks) = gate::looks() {
+                // SAFETY: reads the clock.
+                let ended_at = unsafe { pg_sys::GetCurrentTimestamp() };
+                looks.last.fetch_max(ended_at, Ordering::Relaxed);
+                // Who sees this one sees the other.
+                looks.next.store(began_at + pause.as_millis() as u64, Ordering::Release);
             }
             Ok(None)
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cluster::txn::IN_DOUBT_WAIT;
 use pgrx::prelude::*;
 
-use super::look::{InDoubt, in_doubt_on};
+use super::look::{InDoubt, in_doubt_on, is_look_due};
 use crate::lists::{elements, text};
 use crate::report::Report;
 use crate::snapshot;
@@ -27,17 +27,23 @@ pub unsafe fn before_reading(statement: *mut pg_sys::QueryDesc) -> Result<(), Re
         // Taken while nothing was half carried out.
         return Ok(());
     }
-    let found = in_doubt_on(&relations, is_fixed)?;
-    let Some(first) = found.first() else { return Ok(()) };
+    let found = match is_look_due() {
+        true => in_doubt_on(&relations, is_fixed)?,
+        false => Vec::new(),
+    };
     let deadline = Instant::now() + IN_DOUBT_WAIT;
     for one in &found {
         wait_for(one, deadline)?;
     }
+    // Also if none was found: it may have ended between the snapshot and the look.
     // SAFETY: the caller's.
-    if is_fixed || !unsafe { renew_snapshot(statement) } {
-        return Err(failed(first, "It was finished after the statement had begun."));
+    let sees_them = !is_fixed && unsafe { renew_snapshot(statement) };
+    match found.first() {
+        Some(first) if !sees_them => {
+            Err(failed(first, "It was finished after the statement had begun."))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What a statement may read here of users' rows: tables with rows, and, if it
@@ -113,23 +119,16 @@ impl Drop for LockTimeout {
     }
 }
 
-/// Gives a statement of the client's own a snapshot taken now; false if it is
-/// another's, whose snapshot may be in use elsewhere.
+/// Gives a statement a snapshot taken now; false if its own is in use elsewhere,
+/// too, as that of a stable function, which is its caller's.
 ///
 /// # Safety
 /// `statement` is about to be started.
 pub unsafe fn renew_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
-    // SAFETY: the statement is being started by a portal, which has pushed its
-    // snapshot on top of the stack and registered it with the statement; both
-    // are exchanged.
+    // SAFETY: the snapshot on top of the stack was pushed for this statement, which
+    // has registered it; both references are exchanged.
     unsafe {
-        let Some(portal) = pg_sys::ActivePortal.as_ref() else { return false };
-        let is_the_portals = elements::<pg_sys::PlannedStmt>(portal.stmts)
-            .any(|plan| plan == (*statement).plannedstmt);
-        if !is_the_portals
-            || !pg_sys::ActiveSnapshotSet()
-            || pg_sys::GetActiveSnapshot() != (*statement).snapshot
-        {
+        if pg_sys::IsInParallelMode() || !has_own_snapshot(statement) {
             return false;
         }
         pg_sys::PopActiveSnapshot();
@@ -137,6 +136,28 @@ pub unsafe fn renew_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         (*statement).snapshot = pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot());
         true
+    }
+}
+
+/// Whether the snapshot on top of the stack was pushed for this statement alone:
+/// by the portal that runs it, or by one who holds it nowhere else.
+///
+/// SAFETY: `statement` is valid.
+unsafe fn has_own_snapshot(statement: *mut pg_sys::QueryDesc) -> bool {
+    // SAFETY: the caller's; a portal's statements are valid while it is active.
+    unsafe {
+        let snapshot = (*statement).snapshot;
+        if !pg_sys::ActiveSnapshotSet() || pg_sys::GetActiveSnapshot() != snapshot {
+            return false;
+        }
+        let portal = pg_sys::ActivePortal.as_ref();
+        let is_the_portals = portal.is_some_and(|portal| {
+            elements::<pg_sys::PlannedStmt>(portal.stmts)
+                .any(|plan| plan == (*statement).plannedstmt)
+        });
+        // A procedure's portal keeps a pointer to the one it evaluates expressions with.
+        let is_kept = portal.is_some_and(|portal| portal.portalSnapshot == snapshot);
+        is_the_portals || ((*snapshot).active_count == 1 && (*snapshot).regd_count == 1 && !is_kept)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod kind;
 pub mod kinds;
 mod launcher;
 mod log;
+mod older;
 mod sql;
 mod submit;
 mod task;

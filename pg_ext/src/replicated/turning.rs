@@ -3,7 +3,7 @@
 
 use cluster::metadata::TokenId;
 use cluster::row_log::{RowLogId, TableLog};
-use cluster::sharding::{NodeCommand, quote_identifier};
+use cluster::sharding::{NodeCommand, SequenceDefinition, quote_identifier};
 use pgrx::prelude::*;
 
 use super::compare::check_owner;
@@ -12,7 +12,8 @@ use super::key::Key;
 use super::lock_table;
 use super::ship::{Outgoing, all_rows};
 use crate::catalog::{
-    ActingAs, ReplicatedTable, next_table_id, qualified_name, registry, unregister_table,
+    ActingAs, ReplicatedTable, future_definition_of_sequence, next_table_id, owned_sequences,
+    qualified_name, register_sequence, registry, unregister_table,
 };
 use crate::ddl::{OwnWork, is_leaf_schema, lock_ddl};
 use crate::report::{OrRaise, Report};
@@ -53,6 +54,7 @@ pub fn replicate_under(rel: pg_sys::Oid, log: Option<RowLogId>) -> Result<(), Re
             row_log::check_table(rel)?;
             all_nodes_present()?;
         }
+        share_sequences(rel)?;
         make_elsewhere(table)?;
         let mut outgoing = Outgoing::to_others(table.table_id)?;
         pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -73,6 +75,23 @@ fn all_nodes_present() -> Result<(), Report> {
         format!("cannot replicate a table with rows while node {node} is away"),
     )
     .hint("Retry when the node is back; shardman.nodes shows the state of all nodes."))
+}
+
+/// What the table's columns draw from is from now on drawn from on all nodes, and
+/// goes on where it stands here.
+fn share_sequences(rel: pg_sys::Oid) -> Result<(), Report> {
+    let known = registry()?;
+    for sequence in owned_sequences(rel)? {
+        if known.sequence(sequence).is_some() {
+            continue;
+        }
+        // SAFETY: a guarded call. nextval() takes a lock that waits for this one.
+        unsafe { pg_sys::LockRelationOid(sequence, pg_sys::ShareRowExclusiveLock as i32) };
+        let definition = future_definition_of_sequence(sequence)?;
+        let SequenceDefinition { sequence_id, first, block_size, .. } = definition;
+        register_sequence(sequence, sequence_id, first, block_size)?;
+    }
+    Ok(())
 }
 
 /// SAFETY: an open relation.

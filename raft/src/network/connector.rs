@@ -14,6 +14,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct PeerAddress {
     /// The peer.
     pub node: NodeId,
+    /// The node that connects; the peer's administrators see it.
+    pub origin: NodeId,
     /// As in [`cluster::metadata::NodeRecord::connstr`].
     pub connstr: String,
     /// The cluster's.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster::{Credential, NodeId};
+use cluster::{Credential, Identity, NodeId};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -57,6 +57,7 @@ pub(crate) enum PeerError {
 pub(crate) struct Peers {
     connector: Arc<dyn PeerConnector>,
     credential: Credential,
+    origin: NodeId,
     connect_timeout: Duration,
     announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
@@ -80,13 +81,14 @@ struct Line {
 impl Peers {
     pub(crate) fn new(
         connector: Arc<dyn PeerConnector>,
-        credential: Credential,
+        identity: &Identity,
         connect_timeout: Duration,
         announcer: Arc<Announcer>,
     ) -> Self {
         Peers {
             connector,
-            credential,
+            credential: identity.credential.clone(),
+            origin: identity.node_id,
             connect_timeout,
             announcer,
             lines: Mutex::default(),
@@ -150,7 +152,8 @@ impl Peers {
             }
         };
         let credential = self.credential.clone();
-        let address = PeerAddress { node, connstr: connstr.to_owned(), credential };
+        let (connstr, origin) = (connstr.to_owned(), self.origin);
+        let address = PeerAddress { node, origin, connstr, credential };
         let (connector, connect_timeout) = (self.connector.clone(), self.connect_timeout);
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {

@@ -10,7 +10,6 @@ use super::{BoxFuture, PeerAddress, PeerConnection, PeerConnector};
 
 /// The role that nodes log in as.
 const NODE_ROLE: &str = "shardman_node";
-const APPLICATION_NAME: &str = "shardman raft";
 const CALL: &str = "SELECT shardman.raft_rpc($1)";
 /// For the TCP connection alone; logging in counts against
 /// [`crate::Timing::connect`].
@@ -47,7 +46,7 @@ impl PostgresConnection {
         config
             .user(NODE_ROLE)
             .password(address.credential.0.as_bytes())
-            .application_name(APPLICATION_NAME)
+            .application_name(format!("shardman raft of node {}", address.origin))
             .connect_timeout(TCP_CONNECT_TIMEOUT);
         let (client, connection) = config.connect(NoTls).await.map_err(readable)?;
         let driver = tokio::spawn(async move {

@@ -55,8 +55,7 @@ impl Member {
         let (applied, decided) = (machine.subscribe(), machine.decided());
 
         let connector = surroundings.connector.clone();
-        let credential = identity.credential.clone();
-        let peers = Arc::new(Peers::new(connector, credential, timing.connect, announcer.clone()));
+        let peers = Arc::new(Peers::new(connector, &identity, timing.connect, announcer.clone()));
         let identity = Arc::new(identity);
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };

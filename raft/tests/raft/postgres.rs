@@ -23,7 +23,7 @@ fn with_connection<T>(
 ) -> T {
     let connstr = std::env::var("SHARDMAN_TEST_CONNSTR").expect("SHARDMAN_TEST_CONNSTR is set");
     let credential = Credential(credential.into());
-    let address = PeerAddress { node: NodeId(2), connstr, credential };
+    let address = PeerAddress { node: NodeId(2), origin: NodeId(1), connstr, credential };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .expect("a runtime")

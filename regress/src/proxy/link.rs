@@ -7,7 +7,7 @@ use std::thread;
 
 use super::framing::{Framing, Message, Side};
 use super::server::Orders;
-use super::statements::{Statements, asks_for_ready};
+use super::statements::{Statements, asks_for_ready, origin};
 use super::stop::{Held, Moment};
 
 /// What the metadata log sends to other nodes all the time; its connections
@@ -27,6 +27,8 @@ struct State {
     flights: u64,
     is_client_speaking: bool,
     is_log_traffic: bool,
+    /// The node that opened it, if it is one.
+    origin: Option<u16>,
     /// How often the client has asked for ReadyForQuery; the start-up is one.
     asked: u64,
     /// How often the server has said it.
@@ -64,6 +66,11 @@ impl Link {
         (!state.is_log_traffic).then_some(state.flights)
     }
 
+    /// The node that opened it, if one has.
+    pub fn origin(&self) -> Option<u16> {
+        self.lock().origin
+    }
+
     /// Cuts it.
     pub fn close(&self) {
         for end in &self.ends {
@@ -84,6 +91,7 @@ impl Link {
             }
             Event::Message(message) => match statements.run_by(message) {
                 Some(sql) => self.request(&sql, message, orders),
+                None if message.kind == 0 && self.is_refused(message, orders) => false,
                 None => {
                     self.lock().note_request(message);
                     true
@@ -91,6 +99,15 @@ impl Link {
             },
             Event::End => true,
         });
+    }
+
+    /// Whether a message opens a connection of a node that is to have none. It
+    /// is noted before it is asked: who closes connections sees this one, or
+    /// this sees that they are closed.
+    fn is_refused(&self, message: &Message, orders: &Orders) -> bool {
+        let Some(node) = origin(message) else { return false };
+        self.lock().origin = Some(node);
+        orders.refuses(node)
     }
 
     /// What is to happen before a statement reaches the server; false to cut.

@@ -27,6 +27,7 @@ pub struct Proxy {
 pub struct Orders {
     stops: Mutex<Vec<Arc<Held>>>,
     delays: Mutex<Vec<(String, Duration)>>,
+    refused: Mutex<Vec<u16>>,
 }
 
 impl Proxy {
@@ -60,7 +61,11 @@ impl Proxy {
                     Link::start(client, TcpStream::connect(server)?, Arc::clone(&orders))
                 });
                 if let Ok(link) = link {
-                    lock(&links).push(link);
+                    lock(&links).push(Arc::clone(&link));
+                    // It may have been told to close such links before it had this one.
+                    if link.origin().is_some_and(|node| orders.refuses(node)) {
+                        link.close();
+                    }
                 }
             }
         }));
@@ -97,6 +102,14 @@ impl Proxy {
         }
     }
 
+    /// Closes the connections of these nodes, which are told by their names, and
+    /// takes no more of them until told otherwise.
+    pub fn refuse_nodes(&self, nodes: &[u16]) {
+        *lock(&self.orders.refused) = nodes.to_vec();
+        let is_refused = |link: &&Arc<Link>| link.origin().is_some_and(|it| nodes.contains(&it));
+        lock(&self.links).iter().filter(is_refused).for_each(|link| link.close());
+    }
+
     /// Delays every message that runs SQL with `part` in it.
     pub fn delay(&self, part: &str, by: Duration) {
         lock(&self.orders.delays).push((part.to_owned(), by));
@@ -127,6 +140,11 @@ impl Orders {
     /// A stop that a message met which then came to nothing.
     pub fn put_back(&self, stop: Arc<Held>) {
         lock(&self.stops).push(stop);
+    }
+
+    /// Whether connections of this node are to be closed.
+    pub fn refuses(&self, node: u16) -> bool {
+        lock(&self.refused).contains(&node)
     }
 
     /// How long this text is to be delayed.

@@ -40,6 +40,17 @@ pub fn asks_for_ready(message: &Message) -> bool {
     matches!(message.kind, b'Q' | b'S' | b'F')
 }
 
+/// The node that opens a connection with this message.
+pub fn origin(message: &Message) -> Option<u16> {
+    if message.kind != 0 {
+        return None;
+    }
+    let mut words = message.body().split(|byte| *byte == 0);
+    words.find(|word| word.ends_with(b"application_name"))?;
+    let name = text(words.next()?);
+    name.strip_prefix("shardman")?.rsplit_once(" of node ")?.1.parse().ok()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -57,6 +68,20 @@ mod tests {
     fn a_query_runs_its_text() {
         let sql = Statements::default().run_by(&message(b'Q', b"COMMIT\0"));
         assert_eq!(sql.as_deref(), Some("COMMIT"));
+    }
+
+    #[test]
+    fn a_connection_of_another_node_says_whose_it_is() {
+        let opens = |name: &str| {
+            let text = format!("\0\x03\0\0user\0me\0application_name\0{name}\0database\0d\0\0");
+            let length = (text.len() + 4) as u32;
+            let bytes = [&length.to_be_bytes()[..], text.as_bytes()].concat();
+            origin(&Message { kind: 0, bytes })
+        };
+        assert_eq!(opens("shardman of node 3"), Some(3));
+        assert_eq!(opens("shardman raft of node 12"), Some(12));
+        assert_eq!(opens("psql"), None);
+        assert_eq!(origin(&message(b'Q', b"application_name\0shardman of node 3\0")), None);
     }
 
     #[test]

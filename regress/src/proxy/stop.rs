@@ -70,7 +70,7 @@ impl Stop {
         *self.shared.lock() == State::Held
     }
 
-    /// Lets the message go on, and everything behind it.
+    /// Lets the message go on, and everything behind it, unless it was cut.
     pub fn release(&self) {
         self.shared.set(State::Released);
     }
@@ -96,7 +96,11 @@ impl Held {
     }
 
     fn set(&self, state: State) {
-        *self.lock() = state;
+        let mut now = self.lock();
+        // Whoever holds the message may not have seen yet that it is to be cut.
+        if *now != State::Cut {
+            *now = state;
+        }
         self.changed.notify_all();
     }
 

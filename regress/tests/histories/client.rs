@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use regress::history::{Level, Op, Outcome, Transaction};
-use regress::{Session, db_error};
+use regress::{Session, is_refusal};
 
 use crate::random::Random;
 use crate::{NODES, Run};
@@ -93,7 +93,8 @@ impl<'a> Client<'a> {
         let outcome = match done {
             Ok(()) => Outcome::Committed,
             Err(Trouble::Before) => Outcome::Aborted,
-            Err(Trouble::AtCommit(error)) => told(&error),
+            Err(Trouble::AtCommit(error)) if is_refusal(&error) => Outcome::Aborted,
+            Err(Trouble::AtCommit(_)) => Outcome::Unknown,
         };
         if outcome == Outcome::Committed {
             self.run.committed.fetch_add(1, Ordering::Relaxed);
@@ -151,15 +152,4 @@ pub fn read_list(session: &Session, key: u32) -> anyhow::Result<Vec<u64>> {
     let inner = text.trim_matches(['{', '}']);
     let values = inner.split(',').filter(|value| !value.is_empty());
     values.map(|value| value.parse().with_context(|| format!("no number: {value}"))).collect()
-}
-
-/// Only an error that is no loss of connection says that it was rolled back,
-/// and not one that says that the outcome is unknown.
-fn told(error: &anyhow::Error) -> Outcome {
-    match db_error(error) {
-        Some(error) if error.severity() == "ERROR" && error.code().code() != "08007" => {
-            Outcome::Aborted
-        }
-        _ => Outcome::Unknown,
-    }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use regress::Moment;
+use regress::{Moment, end_sessions, kill_backend};
 
 use crate::random::Random;
 use crate::{NODES, Run};
@@ -27,13 +26,13 @@ pub fn strike(run: &Run, seed: u64, rounds: usize) -> anyhow::Result<()> {
             }
             4 => kill_in_commit(run, node, "COMMIT PREPARED 'sc_", Moment::Request, &mut random)?,
             5 => kill_in_commit(run, node, "PREPARE TRANSACTION", Moment::Reply, &mut random)?,
-            1 => end_sessions(run, node, "usename = 'shardman_node'")?,
+            1 => end_sessions(&run.cluster, node, "usename = 'shardman_node'")?,
             2 => {
                 run.cluster.on_node("pause", node)?;
                 run.cluster.on_node("resume", node)?;
-                end_sessions(run, node, "usename = 'postgres'")?;
+                end_sessions(&run.cluster, node, "usename = 'postgres'")?;
             }
-            _ => kill_backend(run, node)?,
+            _ => kill_backend(&run.cluster, node)?,
         }
     }
     run.wait_for_progress(BETWEEN)
@@ -56,25 +55,4 @@ fn kill_in_commit(
     drop(stop);
     run.cluster.on_node("start", victim)?;
     Ok(())
-}
-
-/// Has sessions that are at work end in the orderly way.
-fn end_sessions(run: &Run, node: u16, whose: &str) -> anyhow::Result<()> {
-    run.cluster.session(node)?.run(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE {whose} AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-           AND query NOT LIKE '%raft_rpc%'"
-    ))
-}
-
-/// SIGKILL for one session: the server restarts all of its processes.
-fn kill_backend(run: &Run, node: u16) -> anyhow::Result<()> {
-    let session = run.cluster.session(node)?;
-    let pid = session.rows(
-        "SELECT pid FROM pg_stat_activity
-         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-         ORDER BY state_change DESC LIMIT 1",
-    )?;
-    let pid = pid.into_iter().flatten().flatten().next().context("nobody is connected")?;
-    run.cluster.kill_process(pid.parse()?)
 }

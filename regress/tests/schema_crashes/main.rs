@@ -10,6 +10,7 @@ use stage::Stage;
 
 fn run(cases: &[Case]) -> anyhow::Result<()> {
     let mut stage = Stage::set_up()?;
+    stage.meet_a_busy_part()?;
     let mut failures = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         match stage.run(number, *case) {

@@ -1,7 +1,7 @@
 //! A cluster on which one case after another is played.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use regress::{
@@ -109,6 +109,75 @@ impl Stage {
             drop(paused);
             work.join().map_err(|_| anyhow::anyhow!("the client panicked"))
         })
+    }
+
+    /// Has the participant's queue meet a part that another session is
+    /// committing, and checks that it waits without a word.
+    pub fn meet_a_busy_part(&self) -> anyhow::Result<()> {
+        let client = self.session(COORDINATOR)?;
+        let there = self.session(PARTICIPANT)?;
+        let queue = there.value(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'shardman schema worker'",
+        )?;
+        let queue = PausedProcess::stop(&queue)?;
+        let stop = self.cluster.proxy(PARTICIPANT).stop_at("COMMIT PREPARED", Moment::Request);
+        let waiting = |count: i64| {
+            eventually(&format!("{count} commits wait for a standby"), MESSAGE_BOUND, || {
+                let found = there.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+                )?;
+                Ok((found >= count).then_some(()))
+            })
+        };
+        thread::scope(|scope| {
+            let work = scope.spawn(|| client.run("ALTER TABLE t ADD COLUMN busy integer"));
+            stop.wait(MESSAGE_BOUND)?;
+            let gid = there.value("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'sd%'")?;
+            // Whoever commits there from now on stands still on the way.
+            there.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")?;
+            there.run("SELECT pg_reload_conf()")?;
+            let first = self.session(PARTICIPANT)?;
+            let second = self.session(PARTICIPANT)?;
+            let waits = scope.spawn(move || {
+                first.run("SET synchronous_commit = on")?;
+                // The checkpointer brings the setting about.
+                let end = Instant::now() + Duration::from_secs(2);
+                while Instant::now() < end {
+                    first.run("SELECT pg_current_xact_id()")?;
+                }
+                anyhow::Ok(())
+            });
+            waiting(1)?;
+            let committing = scope.spawn(move || {
+                second.run("SET synchronous_commit = on")?;
+                second.run(&format!("COMMIT PREPARED '{gid}'"))
+            });
+            waiting(2)?;
+            queue.resume();
+            eventually("the queue has met it", MESSAGE_BOUND, || {
+                Ok(self.log_of(PARTICIPANT)?.contains("is busy").then_some(()))
+            })?;
+            there.run("ALTER SYSTEM RESET synchronous_standby_names")?;
+            there.run("SELECT pg_reload_conf()")?;
+            stop.release();
+            for thread in [work, waits, committing] {
+                thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+            }
+            anyhow::Ok(())
+        })?;
+        eventually("the queue goes on", MESSAGE_BOUND, || {
+            let applied = there
+                .integer("SELECT applied_index FROM shardman.log_position WHERE queue = 'ddl'")?;
+            Ok((applied == self.last_entry(1)?).then_some(()))
+        })?;
+        let log = self.log_of(PARTICIPANT)?;
+        ensure!(!log.contains("schema changes are not being applied"), "the queue complained");
+        Ok(())
+    }
+
+    fn log_of(&self, node: u16) -> anyhow::Result<String> {
+        let path = self.cluster.dir().join(format!("node{node}.log"));
+        Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
     }
 
     /// Has the entry accepted while the coordinator's backend stands still.

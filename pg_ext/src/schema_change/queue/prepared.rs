@@ -1,7 +1,10 @@
 //! Parts of schema changes that are prepared on this node.
 
+use std::time::{Duration, Instant};
+
 use cluster::metadata::{Fate, TokenId};
 use cluster::txn::Gid;
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 use raft::{Request, Response};
@@ -12,6 +15,15 @@ use crate::catalog::{Member, read_latest};
 use crate::membership::Dialog;
 use crate::report::Report;
 use crate::worker;
+
+/// What a coordinator has for finishing a part by itself before this node does.
+const COORDINATORS_TIME: Duration = Duration::from_millis(200);
+/// For one that is at it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// It may have let go of the part: each attempt is a line in the server's log.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Rolls back what will never be committed: the log has taken the token away
 /// and nothing was accepted under it. What is committed waits for its turn.
@@ -55,14 +67,43 @@ fn list(prefix: &str) -> Result<Vec<(String, Gid)>, Report> {
     Ok(texts.filter_map(|text| Gid::parse(&text).map(|gid| (text, gid))).collect())
 }
 
-/// COMMIT or ROLLBACK PREPARED. Fine if it is finished already; if the
-/// coordinator is at it, the next look sees what came of it.
+/// COMMIT or ROLLBACK PREPARED. Most often the coordinator is about to do it: it
+/// has the first word, and if it is at it this waits. No event tells when a part
+/// is let go of.
 fn finish(session: &mut Option<Dialog>, own: &Member, verb: &str, gid: &str) -> Result<(), Report> {
-    let done = open(session, own)?.rows(&format!("{verb} PREPARED {}", quote_literal(gid)));
-    match done {
-        Err(report) if report.code == PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => Ok(()),
-        other => other.map(drop),
+    let (begun, command) = (Instant::now(), format!("{verb} PREPARED {}", quote_literal(gid)));
+    while begun.elapsed() < COORDINATORS_TIME {
+        if !is_prepared(gid)? {
+            return Ok(());
+        }
+        BackgroundWorker::wait_latch(Some(PAUSE));
     }
+    loop {
+        match open(session, own)?.rows(&command) {
+            Err(report) if report.code == PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT => {
+                return Ok(());
+            }
+            // The one error of this code: another session is at it.
+            Err(report)
+                if report.code == PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE =>
+            {
+                let again = Instant::now() + TRY_AGAIN_AFTER;
+                while Instant::now() < again {
+                    if !is_prepared(gid)? {
+                        return Ok(());
+                    }
+                    if begun.elapsed() > PATIENCE || !BackgroundWorker::wait_latch(Some(PAUSE)) {
+                        return Err(report);
+                    }
+                }
+            }
+            other => return other.map(drop),
+        }
+    }
+}
+
+fn is_prepared(gid: &str) -> Result<bool, Report> {
+    Ok(in_transaction(|| list(gid))?.iter().any(|(text, _)| text == gid))
 }
 
 /// The session with this server itself, as another node would have it.

@@ -1,0 +1,36 @@
+//! The tables that hold the objects.
+
+use regress::TestCluster;
+
+/// Few, so that clients meet.
+pub const KEYS: u32 = 3;
+
+/// How the tables are spread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Each object on one node.
+    Sharded,
+}
+
+impl Kind {
+    /// Registers, sets and counters, and a table on all nodes that some changes
+    /// of them change as well.
+    pub fn create(self, cluster: &TestCluster) -> anyhow::Result<()> {
+        let options = |key: &str| match self {
+            Self::Sharded => format!("distributed_by = '{key}', num_parts = 6"),
+        };
+        cluster.session(1)?.run(&format!(
+            "CREATE TABLE register (id integer PRIMARY KEY, v bigint NOT NULL) WITH ({});
+             CREATE TABLE element (id integer, v bigint, PRIMARY KEY (id, v)) WITH ({});
+             CREATE TABLE counter (id integer PRIMARY KEY, n bigint NOT NULL) WITH ({});
+             CREATE TABLE other (id integer PRIMARY KEY, n bigint NOT NULL)
+                 WITH (distributed_by = 'id', num_parts = 6);
+             INSERT INTO register SELECT g, 0 FROM generate_series(0, {KEYS} - 1) AS g;
+             INSERT INTO counter SELECT g, 0 FROM generate_series(0, {KEYS} - 1) AS g;
+             INSERT INTO other SELECT g, 0 FROM generate_series(0, 19) AS g",
+            options("id"),
+            options("id"),
+            options("id"),
+        ))
+    }
+}
