@@ -15,6 +15,7 @@ use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::replicated;
 use crate::report::Report;
+use crate::row_log;
 use crate::{gate, schema_change, sequence, snapshot};
 
 /// Decides how a utility statement runs.
@@ -112,6 +113,7 @@ unsafe fn step_for(
             }
             NodeTag::T_CopyStmt => {
                 fences::check(statement)?;
+                row_log::before_copy(statement.cast())?;
                 Ok(match sequence::before_copy(statement.cast())? {
                     Some(defaults) => after(Finish::Copy(defaults)),
                     None => Step::Pass,
