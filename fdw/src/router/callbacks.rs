@@ -10,6 +10,7 @@ use pgrx::pg_sys::{CustomExecMethods, CustomScan, CustomScanMethods, EState, Nod
 use super::running::{Running, Step};
 use super::{explain, local, memo};
 use crate::error::{Error, Refusal, callback};
+use crate::session;
 
 /// The executor's node with what is ours behind it.
 #[repr(C)]
@@ -72,8 +73,27 @@ unsafe extern "C-unwind" fn begin(
     _estate: *mut EState,
     _flags: i32,
 ) {
-    // SAFETY: called by the executor with a node of `create`.
-    unsafe { callback(|| Running::begin(node.cast())) }
+    let node: *mut RouterScan = node.cast();
+    // SAFETY: called by the executor with a node of `create`; no destructor is live
+    // in this frame.
+    unsafe {
+        callback(|| Running::begin(node));
+        if callback(|| Ok(is_cursor((*node).scan.ss.ps.state))) {
+            prepare(node);
+            callback(|| Running::of(node).bind());
+        }
+    }
+}
+
+/// Whether rows are read by and by, while other statements run.
+unsafe fn is_cursor(estate: *mut EState) -> bool {
+    // SAFETY: the executor's; the active portal is valid. Portals of EXECUTE have names,
+    // but nobody sees them.
+    unsafe {
+        (*(*estate).es_plannedstmt).commandType == pg_sys::CmdType::CMD_SELECT
+            && session::is_a_cursors(estate)
+            && pg_sys::ActivePortal.as_ref().is_some_and(|portal| portal.visible)
+    }
 }
 
 /// Brings a node to where rows can be asked for.
@@ -165,7 +185,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     }
 }
 
-/// Only cursors go back, and those are not routed.
+/// Only cursors go back, and those keep their rows.
 unsafe extern "C-unwind" fn rescan(_node: *mut pg_sys::CustomScanState) {
     // SAFETY: no destructor is live here.
     unsafe {

@@ -333,6 +333,20 @@ impl Running {
         }
     }
 
+    /// Has a cursor's remote statement see what is there now, not what is there when
+    /// it is first read from.
+    ///
+    /// # Safety
+    /// It has been prepared.
+    pub unsafe fn bind(&mut self) -> Result<(), Error> {
+        if let Stage::Remote { scan, is_started, .. } = &mut self.stage {
+            *is_started = true;
+            // SAFETY: per the contract: its parameters have been evaluated.
+            unsafe { scan.bind()? };
+        }
+        Ok(())
+    }
+
     /// Puts the next row of a remote statement into the node's slot, or leaves it
     /// empty at the end, and counts what was changed.
     ///

@@ -17,14 +17,11 @@ use crate::backend::cells;
 use crate::cluster_map;
 use crate::error::Error;
 
-/// Cursors may be read backwards, which a remote statement cannot.
-const CURSOR: u32 = pg_sys::CURSOR_OPT_SCROLL | pg_sys::CURSOR_OPT_FAST_PLAN;
-
 /// What makes a statement something else than one statement on another node.
 ///
 /// # Safety
 /// `query` is a valid analysed statement.
-pub unsafe fn check_shape(query: *const pg_sys::Query, cursor_options: i32) -> Result<(), Error> {
+pub unsafe fn check_shape(query: *const pg_sys::Query) -> Result<(), Error> {
     // SAFETY: a valid query.
     let q = unsafe { &*query };
     if !matches!(
@@ -40,9 +37,6 @@ pub unsafe fn check_shape(query: *const pg_sys::Query, cursor_options: i32) -> R
     if q.querySource != pg_sys::QuerySource::QSRC_ORIGINAL {
         return refuse("it comes from a rule");
     }
-    if cursor_options as u32 & CURSOR != 0 {
-        return refuse("it is a cursor's");
-    }
     if q.hasModifyingCTE {
         return refuse("it contains a WITH query that writes");
     }
@@ -57,9 +51,6 @@ pub unsafe fn check_level(level: &Level) -> Result<(), Error> {
     // SAFETY: a valid query.
     unsafe {
         let q = &*level.query;
-        if q.hasWindowFuncs || !q.windowClause.is_null() || !q.groupingSets.is_null() {
-            return refuse("it contains window functions or grouping sets");
-        }
         if q.hasRecursive {
             return refuse("it contains a recursive query");
         }
