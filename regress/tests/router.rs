@@ -125,7 +125,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         ("SELECT * FROM small WHERE id = 3 AND 1 / v > 0", "row security"),
         ("SELECT * FROM small WHERE id = 3 AND v::text LIKE pg_temp.tell(v)", "row security"),
         ("UPDATE t SET id = 2 WHERE id = 1", "assigns to a distribution column"),
-        ("INSERT INTO said VALUES (1)", "triggers for statements"),
+        ("INSERT INTO said VALUES (1)", "transition tables"),
         ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded"),
         ("WITH d AS (DELETE FROM t WHERE id = 1 RETURNING *) SELECT * FROM d", "writes"),
     ];
@@ -150,7 +150,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         cluster.session(node)?.run(everywhere)?;
     }
     one.run(
-        "CREATE TRIGGER say AFTER INSERT ON said FOR EACH STATEMENT EXECUTE FUNCTION say();
+        "CREATE TRIGGER say AFTER INSERT ON said REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION say();
          CREATE TRIGGER tell AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION say();
          ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
          CREATE POLICY own ON guarded USING (tenant = current_setting('app.tenant')::int);
@@ -236,6 +236,55 @@ fn cursors_and_window_functions_are_routed_and_read_what_a_plain_table_would_giv
         anyhow::ensure!(fetched("kept")? == [4]);
         anyhow::ensure!(fetched("FIRST FROM kept")? == [1]);
         one.run("CLOSE kept")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn triggers_for_statements_fire_once_on_the_node_that_was_asked() -> anyhow::Result<()> {
+    /// With what is then noted: when, on what, and how many rows there are at the end.
+    const STATEMENTS: &[(&str, &str)] = &[
+        ("INSERT INTO t VALUES ({id}, 1)", "BEFORE INSERT, AFTER INSERT"),
+        ("INSERT INTO t VALUES ({id}, 1) ON CONFLICT DO NOTHING", "BEFORE INSERT, AFTER INSERT"),
+        (
+            "INSERT INTO t VALUES ({id}, 1) ON CONFLICT (id) DO UPDATE SET v = 2 RETURNING v",
+            "BEFORE INSERT, BEFORE UPDATE, AFTER UPDATE, AFTER INSERT",
+        ),
+        ("UPDATE t SET v = 3 WHERE id = {id} RETURNING *", "BEFORE UPDATE, AFTER UPDATE"),
+        ("UPDATE t SET v = 3 WHERE id = {id} AND v = 0", "BEFORE UPDATE, AFTER UPDATE"),
+        (
+            "MERGE INTO t USING (VALUES ({id})) AS v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET v = 4 WHEN NOT MATCHED THEN INSERT VALUES (v.id)",
+            "BEFORE INSERT, BEFORE UPDATE, AFTER UPDATE, AFTER INSERT",
+        ),
+        (
+            "MERGE INTO t USING generate_series(1, 9) AS i ON t.id = i WHEN MATCHED THEN DELETE",
+            "BEFORE DELETE, AFTER DELETE",
+        ),
+        ("DELETE FROM t WHERE id = {id}", "BEFORE DELETE, AFTER DELETE"),
+    ];
+    let cluster = TestCluster::up(2)?;
+    let one = cluster.session(1)?;
+    one.run(
+        "SET shardman.broadcast_ddl = on;
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 PERFORM set_config('my.noted', concat_ws(', ', NULLIF(current_setting('my.noted', true), ''), TG_WHEN || ' ' || TG_OP), false);
+                 RETURN NULL;
+             END $$;
+         CREATE TABLE t (id int PRIMARY KEY, v int) WITH (distributed_by = 'id', num_parts = 4);
+         CREATE TRIGGER first BEFORE INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION note();
+         CREATE TRIGGER last AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    )?;
+    for id in [key_on_node(&cluster, "t", 1)?, key_on_node(&cluster, "t", 2)?] {
+        for (statement, wanted) in STATEMENTS {
+            let statement = statement.replace("{id}", &id.to_string());
+            let plan = one.rows(&format!("EXPLAIN {statement}"))?;
+            anyhow::ensure!(format!("{plan:?}").contains("Router"), "{statement}: {plan:?}");
+            one.run("SET my.noted = ''")?;
+            one.run(&statement)?;
+            let noted = one.value("SELECT current_setting('my.noted')")?;
+            anyhow::ensure!(noted == *wanted, "{statement}: {noted}");
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::levels::Levels;
 use super::private::RouterPrivate;
 use super::routed::Routed;
 use super::rows::node;
+use super::statement_triggers::StatementTriggers;
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 
@@ -211,6 +212,7 @@ unsafe fn scan(
             keys: routed.keys,
             checks: routed.checks,
             repetition: routed.repetition,
+            triggers: StatementTriggers::of(query),
         };
         (*scan).custom_private = private.to_list();
         (*scan).methods = &raw const SCAN_METHODS.0;

@@ -12,6 +12,7 @@ use super::leaf::{over_leaves, remote_sql};
 use super::memo::{Known, Memo, version_of};
 use super::plan::{is_local, leaf_of};
 use super::routed::{Repetition, Violation};
+use super::statement_triggers::StatementTriggers;
 use crate::backend::{attributes, cells};
 use crate::error::{Error, Refusal, SqlState};
 use crate::scan::{Effects, Evaluated, ScanState};
@@ -363,7 +364,8 @@ impl Running {
             let writes = (*whole).commandType != pg_sys::CmdType::CMD_SELECT;
             if !*is_started {
                 *is_started = true;
-                let is_alone = self.memo.private.repetition == Repetition::Once;
+                let is_alone = self.memo.private.repetition == Repetition::Once
+                    && !self.memo.private.triggers.fire();
                 let errand = if writes {
                     (is_alone && session::is_whole_transaction(estate)).then_some(Errand::Write)
                 } else {
@@ -383,6 +385,11 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// What is fired around it.
+    pub fn triggers(&self) -> StatementTriggers {
+        self.memo.private.triggers
     }
 
     /// For how many partitions it is run, if that is more than what its key says.
