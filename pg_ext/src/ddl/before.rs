@@ -46,6 +46,8 @@ pub unsafe fn before_utility(
         return Ok(Step::Pass);
     }
     // SAFETY: the caller's.
+    unsafe { schema_change::check_utility((*pstmt).utilityStmt) }?;
+    // SAFETY: the caller's.
     let step = unsafe { step_for(pstmt, query, context) }?;
     if matches!(step, Step::Pass | Step::Receive(_)) {
         // SAFETY: the caller's.
