@@ -15,7 +15,7 @@ use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::replicated;
 use crate::report::Report;
-use crate::{gate, schema_change, sequence, settings, snapshot};
+use crate::{gate, row_log, schema_change, sequence, settings, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -45,6 +45,8 @@ pub unsafe fn before_utility(
     if aborted || OwnWork::is_going_on() || !crate::in_cluster_database() {
         return Ok(Step::Pass);
     }
+    // SAFETY: the caller's.
+    unsafe { schema_change::check_utility((*pstmt).utilityStmt) }?;
     // SAFETY: the caller's.
     let restored = if settings::restoring() { unsafe { restoring::before(pstmt) }? } else { None };
     let step = match restored {
@@ -118,6 +120,7 @@ unsafe fn step_for(
             }
             NodeTag::T_CopyStmt => {
                 fences::check(statement)?;
+                row_log::before_copy(statement.cast())?;
                 Ok(match sequence::before_copy(statement.cast())? {
                     Some(defaults) => after(Finish::Copy(defaults)),
                     None => Step::Pass,
