@@ -88,11 +88,11 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     catalog::init();
     node_session::init();
+    gate::set_time_base();
     shared_memory::init();
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
-    gate::request_memory();
     schema_change::init();
     gate::init();
     fdw::init();

@@ -9,6 +9,6 @@ mod state;
 
 pub use closing::{close, open};
 pub use incidents::{await_settlement, last_incident, note_incident, settle};
-pub use memory::{next_look, request_memory};
+pub use memory::{GATE, next_look};
 pub use passing::{init, pass_freely};
-pub use state::now;
+pub use state::{now, set_time_base};
