@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
-use crate::moving::check_snapshot;
+use crate::moving::{check_snapshot, may_be_old};
 use crate::{in_doubt, replicated, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
@@ -36,7 +36,9 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
-        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && pg_sys::ParallelWorkerNumber < 0
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
+            && pg_sys::ParallelWorkerNumber < 0
+            && may_be_old(statement)
         {
             fdw::callback(|| Ok(check_snapshot(statement)?));
         }

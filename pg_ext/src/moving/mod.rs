@@ -19,7 +19,7 @@ mod wanted;
 mod work;
 
 pub use driver::Driver;
-pub use old_snapshots::check_snapshot;
+pub use old_snapshots::{check_snapshot, may_be_old};
 pub use refuse::{not_while_moving, tables_not_while_moving};
 pub use sql::rebalance_all;
 pub use switch::apply;
