@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use pgrx::prelude::*;
 
 use crate::moving::{check_snapshot, may_be_old};
-use crate::{in_doubt, replicated, schema_change};
+use crate::{in_doubt, lasting_user, replicated, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -33,6 +33,9 @@ pub fn install() {
 unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        if lasting_user::is_to_be_resumed() {
+            fdw::callback(|| Ok(lasting_user::resume()?));
+        }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && in_doubt::may_be_any() {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
