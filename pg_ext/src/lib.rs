@@ -73,6 +73,11 @@ extension_sql_file!(
     name = "row_logs",
     requires = ["replicated"]
 );
+extension_sql_file!(
+    "../../catalog_sql/schema/repair.sql",
+    name = "repair",
+    requires = ["sequences"]
+);
 extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 extension_sql_file!(
     "../../catalog_sql/schema/health.sql",

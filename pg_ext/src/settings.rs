@@ -20,6 +20,7 @@ static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
+static RESTORING: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// What a statement that reads a table with a log is to see.
@@ -98,6 +99,11 @@ pub fn move_rate() -> u64 {
 /// The number of partitions of a sharded table that does not say.
 pub fn num_parts() -> u16 {
     u16::try_from(NUM_PARTS.get()).expect("the setting's range is 1 to 1024")
+}
+
+/// Whether this session restores what pg_dump took from a node.
+pub fn restoring() -> bool {
+    RESTORING.get()
 }
 
 /// Defines the settings and reserves their prefix.
@@ -220,6 +226,14 @@ pub fn define() {
         1,
         1024,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.restoring",
+        c"Lets this session restore what pg_dump took from a node of another cluster.",
+        c"Tables and their partitions are made as the dump has them, on this node alone; shardman.repair() makes sharded tables of them afterwards.",
+        &RESTORING,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(

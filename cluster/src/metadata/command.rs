@@ -152,6 +152,12 @@ pub enum Refusal {
         /// What was asked for.
         id: NodeId,
     },
+    /// A later life of its server has begun.
+    #[error("a later start of the server of node {id} is known")]
+    EarlierLife {
+        /// Which.
+        id: NodeId,
+    },
     /// No value of the sequence is left.
     #[error("the sequence is at its end")]
     SequenceExhausted,

@@ -31,4 +31,4 @@ pub use lock::{init, lock_table};
 pub use returning::{bring_up_to_date, catch_up, owner_of};
 pub use ship::{Rows, changes, end_statement, present_rows};
 pub use starting::{before_statement, before_truncate, concerns};
-pub use turning::replicate_under;
+pub use turning::{replicate, replicate_under};

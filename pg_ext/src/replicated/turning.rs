@@ -29,7 +29,8 @@ fn unreplicate_table(rel: pg_sys::Oid) {
     unreplicate(rel).or_raise()
 }
 
-fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
+/// Makes a table of this node a replicated one, with its rows.
+pub fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
     replicate_under(rel, None)
 }
 

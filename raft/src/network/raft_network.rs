@@ -43,7 +43,7 @@ pub(crate) async fn ask(
     body: Ask,
     limit: Duration,
 ) -> Result<Result<Reply, RaftError>, PeerError> {
-    let envelope = Envelope::new(identity, node, body);
+    let envelope = Envelope::new(identity, peers.stamp(), node, body);
     let frame = match envelope.encode() {
         Ok(frame) => frame,
         Err(e) => return Ok(Err(e)),
@@ -53,6 +53,9 @@ pub(crate) async fn ask(
         Ok(Reply::Refused(e)) => {
             if e == (RaftError::Removed { node: identity.node_id }) {
                 peers.note_removal();
+            }
+            if let RaftError::Replayed { last, .. } = &e {
+                peers.count_from(*last);
             }
             peers.note(node, connstr, Some(e.to_string()));
             Ok(Err(e))

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::introduction::Newcomer;
 use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
-use crate::event::Announcer;
 use crate::local::{DdlView, Request, Response, RowLogsView};
-use crate::network::{Network, Peers};
-use crate::store::{Applied, LogStore, Owner, Shared, StateMachine, StoreFile};
+use crate::network::{Gatekeeper, Network, Peers};
+use crate::store::{Applied, LogStore, Shared, StateMachine};
 use crate::type_config::{Raft, RaftMetrics, raft_id};
 
 /// Entries per message to a peer; their bytes have a limit of their own.
@@ -27,6 +27,7 @@ pub(crate) struct Member {
     pub(crate) identity: Arc<Identity>,
     pub(crate) raft: Raft,
     pub(super) peers: Arc<Peers>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
     pub(super) timing: Timing,
     pub(super) applied: watch::Receiver<Applied>,
     pub(super) decided: Shared,
@@ -40,23 +41,19 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Opens the store and runs Raft on what is in it. Its state is not
+    /// Runs Raft on what a node has found in its store. Its state is not
     /// announced before [`Member::announce`].
     pub(super) async fn start(
-        identity: Identity,
+        newcomer: &Newcomer,
         surroundings: &Surroundings,
-        announcer: &Arc<Announcer>,
     ) -> Result<Arc<Self>, RaftError> {
         let timing = surroundings.timing.clone();
         let config = openraft_config(surroundings)?;
-        let file = StoreFile::open(&surroundings.dir, &Owner::of(&identity));
-        let file = file.map_err(RaftError::storage)?;
+        let Newcomer { identity, peers, gatekeeper, file, .. } = newcomer;
+        let (identity, peers, file) = (identity.clone(), peers.clone(), file.clone());
         let machine = StateMachine::open(file.clone()).map_err(RaftError::storage)?;
         let (applied, decided) = (machine.subscribe(), machine.decided());
 
-        let connector = surroundings.connector.clone();
-        let peers = Arc::new(Peers::new(connector, &identity, timing.connect, announcer.clone()));
-        let identity = Arc::new(identity);
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };
         let id = raft_id(identity.node_id);
@@ -65,6 +62,7 @@ impl Member {
             identity,
             raft: raft.map_err(RaftError::storage)?,
             peers,
+            gatekeeper: gatekeeper.clone(),
             timing,
             applied,
             decided,
@@ -139,14 +137,20 @@ impl Member {
     }
 
     /// Learns from the leader what is committed and waits until it is applied
-    /// here.
+    /// here, and until the log knows of this start of the server.
     pub(super) async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
         let confirmed = self.through_leader(Request::Confirm, deadline).await?;
         let Response::Confirmed { index } = confirmed else {
             return Err(RaftError::malformed(format!("{confirmed:?}")));
         };
-        let mut applied = self.applied.clone();
-        let reached = applied.wait_for(|applied| applied.index >= index);
+        let (mut applied, me) = (self.applied.clone(), self.identity.node_id);
+        let life = Some(self.server.life);
+        // Before that a copy of this data directory could not be told from it.
+        let reached = applied.wait_for(|applied| {
+            let metadata = &applied.metadata;
+            let is_known = metadata.life_of(me) == life || metadata.node(me).is_none();
+            applied.index >= index && is_known
+        });
         match tokio::time::timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(confirmed),
             Ok(Err(_)) => Err(self.death()),

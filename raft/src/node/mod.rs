@@ -1,5 +1,6 @@
 //! The node: a member of the cluster, or not yet one.
 
+mod introduction;
 mod keeping;
 mod leading;
 mod member;
