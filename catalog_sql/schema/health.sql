@@ -50,8 +50,8 @@ CREATE FUNCTION shardman.health() RETURNS TABLE ("check" text, ok boolean, detai
             UNION ALL
             SELECT 'metadata log is applied', format('node %s is at %s of %s', id, a->'positions'->>'nodes', m.last)
             FROM answer, (SELECT max((a->'raft'->>'applied_index')::bigint) AS last FROM answer) AS m
-            -- An entry takes a moment: a few are no trouble.
-            WHERE (a->'raft'->>'applied_index')::bigint < m.last - 50 OR (a->'positions'->>'nodes')::bigint < m.last - 50
+            -- An entry takes a moment, and those of row logs are told about now and then.
+            WHERE (a->'raft'->>'applied_index')::bigint < m.last - 900 OR (a->'positions'->>'nodes')::bigint < m.last - 900
             UNION ALL
             SELECT 'schema changes are applied', format('node %s stands at %s', id, f)
             FROM answer, jsonb_array_elements_text(a->'failures') AS f

@@ -113,6 +113,8 @@ impl Metadata {
                     .map_err(Refusal::Ddl)
             }
             MetadataCommand::Job(command) => self.apply_job(command),
+            // Their rows are kept apart: see `Decided`.
+            MetadataCommand::RowLog(_) => Ok(Outcome::Applied),
         };
         applied.unwrap_or_else(Outcome::Refused)
     }

@@ -42,7 +42,7 @@ pub fn refuse<T>(message: &'static str) -> Result<T, Error> {
 ///
 /// # Safety
 /// `query` is valid, its relations are locked; nothing of it is changed.
-pub unsafe fn decide(query: *mut pg_sys::Query, cursor_options: i32) -> Result<Decision, Error> {
+pub unsafe fn decide(query: *mut pg_sys::Query) -> Result<Decision, Error> {
     // SAFETY: per the contract.
     unsafe {
         let levels = Levels::of(query);
@@ -72,7 +72,7 @@ pub unsafe fn decide(query: *mut pg_sys::Query, cursor_options: i32) -> Result<D
         }
         let taken = match differ {
             true => refuse("its tables are in different colocation groups"),
-            false => take(query, levels, cursor_options, &tables),
+            false => take(query, levels, &tables),
         };
         match taken {
             Ok(routed) => Ok(Decision::Taken(routed)),
@@ -113,12 +113,11 @@ unsafe fn some_table_is_fixed(query: *mut pg_sys::Query, tables: &[Table]) -> bo
 unsafe fn take(
     query: *mut pg_sys::Query,
     levels: Levels,
-    cursor_options: i32,
     tables: &[Table],
 ) -> Result<Routed, Error> {
     // SAFETY: a valid query; guarded calls.
     unsafe {
-        check_shape(query, cursor_options)?;
+        check_shape(query)?;
         for (at, level) in levels.iter() {
             check_level(level)?;
             check_range_table(&levels, at, tables)?;

@@ -87,7 +87,23 @@ pub unsafe fn check_expressions(level: &Level) -> Result<(), Error> {
                 }
             }
         }
+        for window in cells::<pg_sys::WindowClause>(q.windowClause) {
+            ships((*window).startOffset)?;
+            ships((*window).endOffset)?;
+            for function in [(*window).startInRangeFunc, (*window).endInRangeFunc] {
+                if !is_builtin(function) && function != pg_sys::InvalidOid {
+                    return refuse("it uses a window frame of a type that is not built in");
+                }
+            }
+        }
+        let windows: Vec<*mut pg_sys::SortGroupClause> =
+            cells::<pg_sys::WindowClause>(q.windowClause)
+                .flat_map(|window| {
+                    cells((*window).partitionClause).chain(cells((*window).orderClause))
+                })
+                .collect();
         let clauses = cells::<pg_sys::SortGroupClause>(q.sortClause)
+            .chain(windows)
             .chain(cells(q.groupClause))
             .chain(cells(q.distinctClause));
         if !clauses.chain(set_clauses(q.setOperations)).all(|clause| is_known_clause(clause)) {

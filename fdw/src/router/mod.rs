@@ -34,6 +34,7 @@ mod rows;
 mod running;
 mod security;
 mod shape;
+mod statement_triggers;
 mod writes;
 
 pub use callbacks::init;

@@ -13,6 +13,7 @@ use super::levels::Levels;
 use super::private::RouterPrivate;
 use super::routed::Routed;
 use super::rows::node;
+use super::statement_triggers::StatementTriggers;
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 
@@ -39,13 +40,39 @@ pub unsafe fn plan(
 ) -> Result<Planned, Error> {
     // SAFETY: per the contract.
     unsafe {
-        Ok(match decide(query, cursor_options)? {
+        Ok(match decide(query)? {
             Decision::NotOurs => Planned::NotOurs,
             Decision::Refused(refusal, is_point) => Planned::Refused(refusal, is_point),
             Decision::Taken(routed) => {
-                Planned::Statement(statement(query, routed, !parameters.is_null())?)
+                let plan = statement(query, routed, !parameters.is_null())?;
+                if cursor_options as u32 & pg_sys::CURSOR_OPT_SCROLL != 0 {
+                    (*plan).planTree = kept((*plan).planTree);
+                }
+                Planned::Statement(plan)
             }
         })
+    }
+}
+
+/// A plan that keeps its rows, so that a cursor may go back: a remote statement is
+/// read once.
+unsafe fn kept(plan: *mut pg_sys::Plan) -> *mut pg_sys::Plan {
+    // SAFETY: nodes made here; guarded.
+    unsafe {
+        let material: *mut pg_sys::Material = node(NodeTag::T_Material);
+        let top = &raw mut (*material).plan;
+        for entry in cells::<pg_sys::TargetEntry>((*plan).targetlist) {
+            let copy: *mut pg_sys::TargetEntry = pg_sys::copyObjectImpl(entry.cast()).cast();
+            (*(*copy).expr.cast::<pg_sys::Var>()).varno = pg_sys::OUTER_VAR;
+            (*top).targetlist = pg_sys::lappend((*top).targetlist, copy.cast());
+        }
+        (*top).startup_cost = (*plan).startup_cost;
+        (*top).total_cost = (*plan).total_cost;
+        (*top).plan_rows = (*plan).plan_rows;
+        (*top).plan_width = (*plan).plan_width;
+        (*top).lefttree = plan;
+        (*plan).plan_node_id = 1;
+        top
     }
 }
 
@@ -185,6 +212,7 @@ unsafe fn scan(
             keys: routed.keys,
             checks: routed.checks,
             repetition: routed.repetition,
+            triggers: StatementTriggers::of(query),
         };
         (*scan).custom_private = private.to_list();
         (*scan).methods = &raw const SCAN_METHODS.0;

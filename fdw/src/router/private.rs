@@ -4,6 +4,7 @@
 use pgrx::pg_sys;
 
 use super::routed::{Key, Repetition, RowCheck, Violation};
+use super::statement_triggers::StatementTriggers;
 use crate::backend::{cells, int_list, ints, oids, string_node, text_of};
 
 /// [`Repetition`] without a parameter.
@@ -28,6 +29,8 @@ pub struct RouterPrivate {
     pub checks: Vec<RowCheck>,
     /// How often it is run.
     pub repetition: Repetition,
+    /// What is fired around it.
+    pub triggers: StatementTriggers,
 }
 
 impl RouterPrivate {
@@ -40,6 +43,7 @@ impl RouterPrivate {
             Repetition::EachPartition(Some(parameter)) => parameter as i32,
         };
         let mut numbers = vec![self.modulus as i32, i32::from(self.is_for_values), repetition];
+        numbers.extend([self.triggers.target as i32, self.triggers.to_bits()]);
         numbers.extend(counts.iter().map(|count| *count as i32));
         numbers.extend(&self.modes);
         numbers.extend(self.keys.iter().map(|key| key.parameter.map_or(-1, |p| p as i32)));
@@ -81,8 +85,8 @@ impl RouterPrivate {
                 .map(|name| text_of((*name).sval))
                 .collect();
             let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
-            let [parents, keys, checks] = [3, 4, 5].map(|at| number(at) as usize);
-            let mut rest = numbers.iter().skip(6).copied();
+            let [parents, keys, checks] = [5, 6, 7].map(|at| number(at) as usize);
+            let mut rest = numbers.iter().skip(8).copied();
             let modes = rest.by_ref().take(parents).collect();
             let key_parameters: Vec<i32> = rest.by_ref().take(keys).collect();
             let check_parameters: Vec<i32> = rest.take(checks).collect();
@@ -93,6 +97,7 @@ impl RouterPrivate {
                 modes,
                 modulus: number(0) as u32,
                 is_for_values: number(1) != 0,
+                triggers: StatementTriggers::from_bits(number(3) as u32, number(4)),
                 repetition: match number(2) {
                     ONCE => Repetition::Once,
                     other => Repetition::EachPartition(usize::try_from(other).ok()),

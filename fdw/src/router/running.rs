@@ -12,6 +12,7 @@ use super::leaf::{over_leaves, remote_sql};
 use super::memo::{Known, Memo, version_of};
 use super::plan::{is_local, leaf_of};
 use super::routed::{Repetition, Violation};
+use super::statement_triggers::StatementTriggers;
 use crate::backend::{attributes, cells};
 use crate::error::{Error, Refusal, SqlState};
 use crate::scan::{Effects, Evaluated, ScanState};
@@ -333,6 +334,20 @@ impl Running {
         }
     }
 
+    /// Has a cursor's remote statement see what is there now, not what is there when
+    /// it is first read from.
+    ///
+    /// # Safety
+    /// It has been prepared.
+    pub unsafe fn bind(&mut self) -> Result<(), Error> {
+        if let Stage::Remote { scan, is_started, .. } = &mut self.stage {
+            *is_started = true;
+            // SAFETY: per the contract: its parameters have been evaluated.
+            unsafe { scan.bind()? };
+        }
+        Ok(())
+    }
+
     /// Puts the next row of a remote statement into the node's slot, or leaves it
     /// empty at the end, and counts what was changed.
     ///
@@ -349,7 +364,8 @@ impl Running {
             let writes = (*whole).commandType != pg_sys::CmdType::CMD_SELECT;
             if !*is_started {
                 *is_started = true;
-                let is_alone = self.memo.private.repetition == Repetition::Once;
+                let is_alone = self.memo.private.repetition == Repetition::Once
+                    && !self.memo.private.triggers.fire();
                 let errand = if writes {
                     (is_alone && session::is_whole_transaction(estate)).then_some(Errand::Write)
                 } else {
@@ -369,6 +385,11 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// What is fired around it.
+    pub fn triggers(&self) -> StatementTriggers {
+        self.memo.private.triggers
     }
 
     /// For how many partitions it is run, if that is more than what its key says.

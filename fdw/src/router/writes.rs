@@ -38,9 +38,16 @@ pub unsafe fn check_writes(
         if (*query).commandType == CmdType::CMD_UPDATE && assigns_key((*query).targetList) {
             return refuse("it assigns to a distribution column");
         }
+        // The rewriter has taken `SET generated = DEFAULT` away.
+        if (*query).commandType == CmdType::CMD_UPDATE && (*query).targetList.is_null() {
+            return refuse("it assigns to generated columns only");
+        }
         for action in actions(query).filter(|a| (**a).commandType == CmdType::CMD_UPDATE) {
             if assigns_key((*action).targetList) {
                 return refuse("it assigns to a distribution column");
+            }
+            if (*action).targetList.is_null() {
+                return refuse("it assigns to generated columns only");
             }
         }
         if let Some(conflict) = (*query).onConflict.as_ref() {

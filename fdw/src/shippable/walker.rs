@@ -210,6 +210,18 @@ impl Walker {
                     Collation::None
                 }
                 NodeTag::T_Aggref if self.takes_aggregates => self.aggregate(node.cast())?,
+                NodeTag::T_WindowFunc if self.takes_queries => {
+                    let w = node.cast::<pg_sys::WindowFunc>();
+                    self.function((*w).winfnoid)?;
+                    let arguments = self.all((*w).args, None)?;
+                    self.walk((*w).aggfilter.cast(), None)?;
+                    self.input(arguments, (*w).inputcollid)?;
+                    arguments.of_result((*w).wincollid)
+                }
+                NodeTag::T_GroupingFunc if self.takes_queries => {
+                    self.all((*node.cast::<pg_sys::GroupingFunc>()).args, None)?;
+                    Collation::None
+                }
                 NodeTag::T_CaseExpr => self.case(node.cast(), case_argument)?,
                 NodeTag::T_CaseTestExpr => {
                     let c = node.cast::<pg_sys::CaseTestExpr>();

@@ -22,7 +22,7 @@ mod work;
 
 pub use driver::Driver;
 pub use lost::apply as recreate_partition;
-pub use old_snapshots::check_snapshot;
+pub use old_snapshots::{check_snapshot, may_be_old};
 pub use refuse::{not_while_moving, tables_not_while_moving};
 pub use sql::rebalance_all;
 pub use switch::apply;

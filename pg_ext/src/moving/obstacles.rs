@@ -26,7 +26,7 @@ pub fn holders_of_locks(relocation: &Relocation) -> Result<Vec<String>, Report> 
                    (SELECT oid FROM pg_catalog.pg_database
                     WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())),
          old AS (
-             SELECT s.pid, s.usename, s.xact_start
+             SELECT s.pid, s.usename, s.application_name, s.xact_start
              FROM holder AS h JOIN pg_catalog.pg_stat_activity AS s ON s.pid OPERATOR(pg_catalog.=) h.pid
              WHERE s.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()),
          prepared AS (
@@ -48,7 +48,7 @@ pub fn old_transactions() -> Result<Vec<String>, Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     list(
         "WITH old AS (
-             SELECT pid, usename, xact_start FROM pg_catalog.pg_stat_activity
+             SELECT pid, usename, application_name, xact_start FROM pg_catalog.pg_stat_activity
              WHERE backend_xid IS NOT NULL AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()),
          prepared AS (
              SELECT gid, owner, prepared FROM pg_catalog.pg_prepared_xacts)",
@@ -63,8 +63,8 @@ fn list(with: &str, rels: Option<Vec<pg_sys::Oid>>) -> Result<Vec<String>, Repor
         &format!(
             "{with}
              SELECT pg_catalog.array_agg(word ORDER BY since)
-             FROM (SELECT pg_catalog.format('process %s of role \"%s\", in a transaction since %s', pid, usename,
-                              pg_catalog.date_trunc('second', xact_start)) AS word, xact_start AS since
+             FROM (SELECT pg_catalog.format('process %s of role \"%s\" (%s), in a transaction since %s', pid, usename,
+                              application_name, pg_catalog.date_trunc('second', xact_start)) AS word, xact_start AS since
                    FROM old
                    UNION ALL
                    SELECT pg_catalog.format('prepared transaction \"%s\" of role \"%s\", since %s', gid, owner,

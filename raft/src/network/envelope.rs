@@ -1,6 +1,6 @@
 //! What a frame between peers says, and to whom.
 
-use cluster::metadata::Metadata;
+use cluster::metadata::Decided;
 use cluster::txn::Life;
 use cluster::{ClusterId, Identity, LogIndex, NodeId};
 use openraft::Vote;
@@ -74,12 +74,12 @@ pub(crate) struct Acquaintance {
     pub(crate) membership: StoredMembership,
 }
 
-/// A whole snapshot: the metadata are small.
+/// A whole snapshot: row logs have a limit, and the rest is small.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotBody {
     pub(crate) vote: Vote<RaftNodeId>,
     pub(crate) meta: SnapshotMeta,
-    pub(crate) metadata: Metadata,
+    pub(crate) decided: Decided,
 }
 
 /// What it answers.

@@ -180,10 +180,10 @@ impl RaftNetwork<TypeConfig> for PeerNetwork {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<RaftNodeId>, StreamingError<TypeConfig, Fatal<RaftNodeId>>> {
         let signature = Some(snapshot.meta.signature());
-        let metadata = serde_json::from_slice(snapshot.snapshot.get_ref())
+        let decided = serde_json::from_slice(snapshot.snapshot.get_ref())
             .map_err(|e| StorageIOError::read_snapshot(signature, &e))
             .map_err(openraft::StorageError::from)?;
-        let body = SnapshotBody { vote, meta: snapshot.meta, metadata };
+        let body = SnapshotBody { vote, meta: snapshot.meta, decided };
         let reply = tokio::select! {
             closed = cancel => return Err(closed.into()),
             reply = self.ask(Ask::Snapshot(Box::new(body)), self.timing.snapshot) => reply,

@@ -13,9 +13,9 @@ use super::introduction::Newcomer;
 use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
-use crate::local::{DdlView, Request, Response};
+use crate::local::{DdlView, Request, Response, RowLogsView};
 use crate::network::{Gatekeeper, Network, Peers};
-use crate::store::{Applied, LogStore, StateMachine};
+use crate::store::{Applied, LogStore, Shared, StateMachine};
 use crate::type_config::{Raft, RaftMetrics, raft_id};
 
 /// Entries per message to a peer; their bytes have a limit of their own.
@@ -30,6 +30,7 @@ pub(crate) struct Member {
     pub(super) gatekeeper: Arc<Gatekeeper>,
     pub(super) timing: Timing,
     pub(super) applied: watch::Receiver<Applied>,
+    pub(super) decided: Shared,
     pub(super) server: Arc<Server>,
     /// Held by the leader while it changes the membership: openraft refuses a
     /// second change during a first.
@@ -51,7 +52,7 @@ impl Member {
         let Newcomer { identity, peers, gatekeeper, file, .. } = newcomer;
         let (identity, peers, file) = (identity.clone(), peers.clone(), file.clone());
         let machine = StateMachine::open(file.clone()).map_err(RaftError::storage)?;
-        let applied = machine.subscribe();
+        let (applied, decided) = (machine.subscribe(), machine.decided());
 
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };
@@ -64,6 +65,7 @@ impl Member {
             gatekeeper: gatekeeper.clone(),
             timing,
             applied,
+            decided,
             server: surroundings.server.clone(),
             membership: tokio::sync::Mutex::new(()),
             watchers: Mutex::default(),
@@ -88,16 +90,21 @@ impl Member {
                 self.through_leader(request, now + self.timing.membership).await
             }
             Request::Confirm => self.confirm(now + self.timing.proposal).await,
+            Request::RowLogTails => self.row_log_tails(now + self.timing.proposal).await,
+            Request::RowEntries { log, after, limit_ms } => {
+                Ok(self.row_entries(log, after, limit_ms).await)
+            }
+            Request::RowLogs => Ok(Response::RowLogs(self.decided.row_logs(RowLogsView::of))),
             Request::Metadata => {
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::WatchDdl { after, limit_ms } => {
                 let mut applied = self.applied.clone();
                 let limit = Duration::from_millis(limit_ms).min(LONGEST_WATCH);
                 // Past the limit the state is what it is.
-                timeout(limit, applied.wait_for(|applied| applied.index > after)).await.ok();
-                let Applied { index, metadata } = applied.borrow().clone();
+                timeout(limit, applied.wait_for(|applied| applied.news > after)).await.ok();
+                let Applied { index, metadata, .. } = applied.borrow().clone();
                 Ok(Response::Ddl(DdlView::of(index, &metadata)))
             }
             Request::NextDdl { after } => {
@@ -112,12 +119,12 @@ impl Member {
             }
             Request::AwaitMetadata { beyond, timeout_ms } => {
                 let mut applied = self.applied.clone();
-                let news = applied.wait_for(|applied| applied.index > beyond);
+                let news = applied.wait_for(|applied| applied.news > beyond);
                 // Without news the answer is what there is; the end of Raft is
                 // seen by the next request.
                 let limit = Duration::from_millis(timeout_ms);
                 drop(timeout(limit, news).await);
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::Found { .. }
@@ -131,7 +138,7 @@ impl Member {
 
     /// Learns from the leader what is committed and waits until it is applied
     /// here, and until the log knows of this start of the server.
-    async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
+    pub(super) async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
         let confirmed = self.through_leader(Request::Confirm, deadline).await?;
         let Response::Confirmed { index } = confirmed else {
             return Err(RaftError::malformed(format!("{confirmed:?}")));

@@ -7,6 +7,7 @@ mod member;
 mod membership;
 mod receive;
 mod routing;
+mod row_logs;
 mod service;
 mod status;
 mod watching;

@@ -55,8 +55,8 @@ impl Member {
                 Ok(Reply::Vote(response.map_err(RaftError::stopped)?))
             }
             Ask::Snapshot(body) => {
-                let SnapshotBody { vote, meta, metadata } = *body;
-                let bytes = serde_json::to_vec(&metadata).map_err(RaftError::malformed)?;
+                let SnapshotBody { vote, meta, decided } = *body;
+                let bytes = serde_json::to_vec(&decided).map_err(RaftError::malformed)?;
                 let snapshot = Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) };
                 let response = self.raft.install_full_snapshot(vote, snapshot).await;
                 Ok(Reply::Snapshot(response.map_err(RaftError::stopped)?))

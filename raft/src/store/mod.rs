@@ -18,4 +18,4 @@ mod state_machine;
 pub(crate) use file::{Owner, StoreError, StoreFile};
 pub(crate) use log_store::LogStore;
 pub(crate) use recollection::Recollection;
-pub(crate) use state_machine::{Applied, StateMachine};
+pub(crate) use state_machine::{Applied, Shared, StateMachine};

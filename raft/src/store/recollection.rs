@@ -39,8 +39,8 @@ impl StoreFile {
     /// Reads all of it.
     pub(crate) fn recollect(&self) -> Result<Recollection, StoreError> {
         let mut found = Recollection::default();
-        if let Some(StoredSnapshot { meta, metadata }) = StoredSnapshot::load(self)? {
-            found.metadata = Metadata::clone(&metadata);
+        if let Some(StoredSnapshot { meta, decided }) = StoredSnapshot::load(self)? {
+            found.metadata = Metadata::clone(&decided.metadata);
             found.last_log = log_index(meta.last_log_id);
             found.membership = meta.last_membership;
         }
