@@ -16,6 +16,7 @@ mod gate;
 mod hooks;
 mod in_doubt;
 mod jobs;
+mod lasting_user;
 mod lists;
 mod membership;
 mod moving;
@@ -25,6 +26,7 @@ mod peers;
 mod recovery;
 mod replicated;
 mod report;
+mod row_log;
 mod schema_change;
 mod sequence;
 mod settings;
@@ -67,6 +69,16 @@ extension_sql_file!(
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!(
+    "../../catalog_sql/schema/row_logs.sql",
+    name = "row_logs",
+    requires = ["replicated"]
+);
+extension_sql_file!(
+    "../../catalog_sql/schema/repair.sql",
+    name = "repair",
+    requires = ["sequences"]
+);
 extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 extension_sql_file!(
     "../../catalog_sql/schema/health.sql",
@@ -87,12 +99,16 @@ pub extern "C-unwind" fn _PG_init() {
     }
     settings::define();
     catalog::init();
+    // Before the callbacks of the sessions that it is about: it comes after them.
+    lasting_user::init();
     node_session::init();
+    gate::set_time_base();
     shared_memory::init();
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
-    gate::request_memory();
+    // The log's answer decides: nothing may fail after it.
+    row_log::init();
     schema_change::init();
     gate::init();
     fdw::init();
@@ -105,6 +121,7 @@ pub extern "C-unwind" fn _PG_init() {
     worker::register();
     recovery::init();
     schema_change::register();
+    row_log::register();
     deadlock::register();
     jobs::register();
 }

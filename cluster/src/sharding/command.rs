@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
-use crate::rebalance::MoveCommand;
+use crate::rebalance::{MoveCommand, Relocation};
+use crate::row_log::{RowLogId, RowLogPosition};
 use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
@@ -127,8 +128,22 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// A table with a log is about to change: apply what the log has about it,
+    /// and note that from here on its rows are of another shape.
+    ReachRowLog {
+        /// The log.
+        log: RowLogId,
+        /// The table.
+        table: TableId,
+        /// The last entry that may be about it.
+        position: RowLogPosition,
+        /// From now on.
+        shape: TokenId,
+    },
     /// Part of moving a partition.
     Move(MoveCommand),
+    /// Make a partition anew, empty, that was lost with its node.
+    RecreatePartition(Relocation),
 }
 
 impl NodeCommand {
@@ -157,6 +172,7 @@ impl NodeCommand {
             NodeCommand::CreateTable(_)
             | NodeCommand::CreateSequence(_)
             | NodeCommand::AlignSequences { .. }
+            | NodeCommand::ReachRowLog { .. }
             | NodeCommand::SetStorage { .. } => false,
             NodeCommand::Carry(carried) => carried.needs_every_node,
             _ => true,

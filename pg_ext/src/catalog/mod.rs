@@ -12,7 +12,7 @@ pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
     ManagedSequence, Member, Registry, ReplicatedTable, ShardedTable, forget_registry, init,
-    is_installed, loaded_registry, registry,
+    is_installed, last_move_if_known, loaded_registry, registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sequences::{
@@ -21,7 +21,7 @@ pub use sequences::{
     register_sequence, sequence_with_id, standalone_sequences,
 };
 pub use sharded_tables::{
-    last_table_id, move_partition, next_table_id, note_changed_tables, note_table_id,
+    last_table_id, move_partition, next_table_id, note_changed_tables, note_shape, note_table_id,
     register_replicated, register_table, unregister_table,
 };
 pub use table_definition::{definition_of, definition_of_replicated, read_definition};

@@ -8,14 +8,15 @@ use pgrx::prelude::*;
 use super::step::{Finish, Received, Step};
 use super::{
     OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
-    foreign_keys, maintenance, receive, sequences, storage, tablespace, truncate,
+    foreign_keys, maintenance, receive, restoring, sequences, storage, tablespace, truncate,
 };
+use crate::lasting_user;
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::replicated;
 use crate::report::Report;
-use crate::{gate, schema_change, sequence, snapshot};
+use crate::{gate, row_log, schema_change, sequence, settings, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -46,7 +47,19 @@ pub unsafe fn before_utility(
         return Ok(Step::Pass);
     }
     // SAFETY: the caller's.
-    let step = unsafe { step_for(pstmt, query, context) }?;
+    unsafe { schema_change::check_utility((*pstmt).utilityStmt) }?;
+    // SAFETY: the caller's.
+    unsafe { put_user_in_force((*pstmt).utilityStmt) }?;
+    // SAFETY: the caller's.
+    let restored = if settings::restoring() { unsafe { restoring::before(pstmt) }? } else { None };
+    let step = match restored {
+        Some(step) => {
+            schema_change::note_other_work();
+            step
+        }
+        // SAFETY: the caller's.
+        None => unsafe { step_for(pstmt, query, context) }?,
+    };
     if matches!(step, Step::Pass | Step::Receive(_)) {
         // SAFETY: the caller's.
         unsafe { schema_change::note_utility((*pstmt).utilityStmt, context) };
@@ -110,6 +123,7 @@ unsafe fn step_for(
             }
             NodeTag::T_CopyStmt => {
                 fences::check(statement)?;
+                row_log::before_copy(statement.cast())?;
                 Ok(match sequence::before_copy(statement.cast())? {
                     Some(defaults) => after(Finish::Copy(defaults)),
                     None => Step::Pass,
@@ -139,6 +153,38 @@ unsafe fn step_for(
                 fences::check(statement)?;
                 carry::before(pstmt, query, context)
             }
+        }
+    }
+}
+
+/// The user that stays runs all but what is the node role's.
+///
+/// SAFETY: `statement` is a valid utility statement.
+unsafe fn put_user_in_force(statement: *mut pg_sys::Node) -> Result<(), Report> {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT_PREPARED, TRANS_STMT_ROLLBACK_PREPARED};
+    if !lasting_user::is_to_be_resumed() {
+        return Ok(());
+    }
+    // SAFETY: the caller's; the cast follows the tag.
+    unsafe {
+        match (*statement).type_ {
+            pg_sys::NodeTag::T_TransactionStmt => {
+                let kind = (*statement.cast::<pg_sys::TransactionStmt>()).kind;
+                if matches!(kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED) {
+                    // The prepared transaction is the node role's.
+                    node_session::leave_user();
+                    return Ok(());
+                }
+                if lasting_user::is_lost() { Ok(()) } else { lasting_user::resume() }
+            }
+            // Another user is being named.
+            pg_sys::NodeTag::T_VariableSetStmt
+                if text((*statement.cast::<pg_sys::VariableSetStmt>()).name)
+                    == node_session::EFFECTIVE_USER =>
+            {
+                Ok(())
+            }
+            _ => lasting_user::resume(),
         }
     }
 }
@@ -196,7 +242,13 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
             node_session::EFFECTIVE_USER => {
                 node_session::begin_alone();
                 node_session::act_as(&value)?;
-                values.next().map_or(Ok(()), |path| node_session::search(&path))?;
+                lasting_user::forget();
+                if let Some(path) = values.next() {
+                    node_session::search(&path)?;
+                    if values.next().is_some_and(|word| word == "stays") {
+                        lasting_user::stay(&value, &path)?;
+                    }
+                }
             }
             node_session::APPLY => {
                 let command = serde_json::from_str::<NodeCommand>(&value).map_err(|error| {

@@ -10,6 +10,7 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use fdw::router::{self, Planned};
+use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use super::{explain, merge, partial_state, partitionwise};
@@ -18,7 +19,7 @@ use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
-use crate::{sequence, settings};
+use crate::{lasting_user, sequence, settings};
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -46,6 +47,8 @@ struct Planning {
     returns_states: bool,
     /// It is a MERGE into a sharded table.
     merges: bool,
+    /// Why the router left that one alone: a C string, or null.
+    reason: *const c_char,
     /// The plan, if the router made it; null otherwise.
     routed: *mut pg_sys::PlannedStmt,
 }
@@ -66,6 +69,9 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        if lasting_user::is_to_be_resumed() {
+            fdw::callback(|| Ok(lasting_user::resume()?));
+        }
         let query = fdw::callback(|| draw_identities(query));
         let planning = fdw::callback(|| before(query, cursor_options, parameters));
         if !planning.routed.is_null() {
@@ -80,7 +86,7 @@ unsafe extern "C-unwind" fn plan(
             Some(previous) => previous,
             None => raw::standard_planner,
         };
-        let mut context = merge::context();
+        let mut context = merge::context(planning.reason);
         if planning.merges {
             pg_sys::error_context_stack = &raw mut context;
         }
@@ -117,6 +123,7 @@ unsafe fn before(
         is_partitionwise: false,
         returns_states: false,
         merges: false,
+        reason: std::ptr::null(),
         routed: std::ptr::null_mut(),
     };
     if !crate::in_cluster_database() {
@@ -138,6 +145,9 @@ unsafe fn before(
                 }
                 Planned::Refused(refusal, is_point) => {
                     let reason = refusal.message;
+                    if planning.merges {
+                        planning.reason = PgMemoryContexts::CurrentMemoryContext.pstrdup(&reason);
+                    }
                     if is_point {
                         explain::note_refusal(query, &reason);
                     }

@@ -27,4 +27,4 @@ mod worker;
 
 pub use launcher::register;
 pub use submit::{submit, submit_and_wait};
-pub use work::in_transaction;
+pub use work::{in_transaction, outside, pause};

@@ -202,7 +202,9 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
             let definition = definition_of_replicated(table)?;
             session.apply(&owner, &NodeCommand::CreateTable(definition))?;
         }
-        replicated::copy_rows(&mut session, &owner, table)?;
+        if table.log.is_none() {
+            replicated::copy_rows(&mut session, &owner, table)?;
+        }
     }
     for table in registry.tables() {
         if present.contains(&table.table_id.to_string()) {

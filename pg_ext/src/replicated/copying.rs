@@ -14,7 +14,7 @@ use crate::report::Report;
 /// and waits for those that are at it. By then the newcomer is a member that
 /// they write, too.
 pub fn hold_writers() -> Result<(), Report> {
-    for table in registry()?.replicated_tables() {
+    for table in registry()?.replicated_tables().iter().filter(|table| table.log.is_none()) {
         lock_table(table.table_id)?;
     }
     Ok(())
