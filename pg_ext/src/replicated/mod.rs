@@ -11,6 +11,7 @@ mod apply;
 mod compare;
 mod copying;
 mod definition;
+mod epoch;
 mod key;
 mod lock;
 mod pinned;
@@ -23,8 +24,9 @@ mod turning;
 
 pub use alter::{check_alter, check_result};
 pub use compare::send_again;
-pub use copying::{copy_rows, hold_writers};
+pub use copying::{Copying, hold_writers};
 pub use definition::{CreatedReplicated, before_create, register};
+pub use epoch::{check_before_decision, check_before_prepare};
 pub use lock::{init, lock_table};
 pub use returning::catch_up;
 pub use starting::{before_statement, before_truncate, concerns};

@@ -24,7 +24,9 @@ pub use line::{lock_ddl, stand_in_line_here};
 pub use other_work::{note as note_other_work, note_query, note_utility};
 pub use queue::{in_transaction, register};
 pub use receive::{begin, pin_time};
-pub use standing::{Standing, begin_to_serve, check_query, is_serving, renew_lease};
+pub use standing::{
+    Standing, begin_to_serve, check_query, is_serving, renew_lease, wait_until_served,
+};
 pub use tell::{missing_members, tell_all};
 pub use token::is_wanted;
 pub use transaction::{current, is_going_on};

@@ -133,7 +133,7 @@ impl Member {
 
     /// Learns from the leader what is committed and waits until it is applied
     /// here.
-    async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
+    pub(super) async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
         let confirmed = self.through_leader(Request::Confirm, deadline).await?;
         let Response::Confirmed { index } = confirmed else {
             return Err(RaftError::malformed(format!("{confirmed:?}")));

@@ -40,7 +40,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Server {
     pub(crate) life: Life,
     pub(crate) is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    pub(crate) renew_lease: Box<dyn Fn(std::time::Instant) + Send + Sync>,
+    pub(crate) renew_lease: Box<dyn Fn(Option<std::time::Instant>) + Send + Sync>,
     pub(crate) limits: Arc<Limits>,
 }
 
