@@ -236,10 +236,13 @@ CREATE FUNCTION shardman.describe_table(rel oid) RETURNS jsonb
                          (CASE WHEN a.attstattarget >= 0 THEN 'STATISTICS ' || a.attstattarget END),
                          (CASE WHEN a.attstorage <> t.typstorage THEN 'STORAGE ' || CASE a.attstorage
                              WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END),
+                         ('COMPRESSION ' || CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END),
                          -- Newer minor releases keep a version of their own among the options.
                          ((SELECT '(' || string_agg(o, ', ') || ')' FROM unnest(a.attoptions) AS o
                            WHERE o NOT LIKE 'pg\_attver=%'))) AS s(clause)
-                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND s.clause IS NOT NULL),
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND s.clause IS NOT NULL)
+                || CASE WHEN c.reloftype = 0 THEN '[]'
+                        ELSE jsonb_build_array(format('ALTER TABLE %s OF %s', c.oid::regclass, c.reloftype::regtype)) END,
             -- Of a replicated table; a partitioned one has none of its own.
             'storage', coalesce((
                 SELECT jsonb_agg(o.prefix || quote_ident(split_part(o.option, '=', 1)) || ' = '

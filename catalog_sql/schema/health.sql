@@ -41,7 +41,7 @@ CREATE FUNCTION shardman.health() RETURNS TABLE ("check" text, ok boolean, detai
             FROM shardman.node AS n WHERE n.state <> 'active'
             UNION ALL
             SELECT 'metadata log has a leader', format('node %s: %s', id, coalesce(a->'raft'->>'reason', 'knows no leader'))
-            FROM answer WHERE a->'raft'->>'leader' IS NULL OR a->'raft'->>'state' = 'stopped'
+            FROM answer WHERE a->'raft'->>'leader' IS NULL OR a->'raft'->>'state' IN ('stopped', 'barred')
             UNION ALL
             SELECT 'metadata log has a leader', format('node %s leads and has not heard from a majority for %s ms', id,
                                                        a->'raft'->>'millis_since_quorum_ack')

@@ -48,10 +48,6 @@ CREATE FUNCTION shardman.drain_node(id integer) RETURNS bigint
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drain_node_wrapper';
 COMMENT ON FUNCTION shardman.drain_node(integer) IS 'moves all partitions of a node to the others; returns the id of a job';
 
-CREATE FUNCTION shardman.move_pace(leaf oid) RETURNS boolean
-    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'move_pace_wrapper';
-COMMENT ON FUNCTION shardman.move_pace(oid) IS 'internal: counts the rows of a move''s copy and slows it down; always true';
-
 CREATE FUNCTION shardman.move_forward(slot text, applied text) RETURNS text
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'move_forward_wrapper';
 COMMENT ON FUNCTION shardman.move_forward(text, text) IS 'internal: releases changes that a move''s destination has applied and returns up to where there are others';
@@ -98,7 +94,7 @@ CREATE FUNCTION shardman.local_moves() RETURNS jsonb
               FROM shardman.move AS m
                    CROSS JOIN LATERAL (
                        SELECT array_agg(k.relname ORDER BY t.table_id) AS names,
-                              coalesce(sum(pg_table_size(k.oid)), 0)::bigint AS bytes,
+                              coalesce(sum(greatest(pg_table_size(k.oid), p.param1)), 0)::bigint AS bytes,
                               max(p.param3) AS rows
                        FROM shardman.sharded_table AS t
                             JOIN pg_inherits AS i ON i.inhparent = t.rel

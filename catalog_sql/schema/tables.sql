@@ -90,10 +90,25 @@ COMMENT ON COLUMN shardman.placement.moved_by IS 'this node''s part of the last 
 
 CREATE TABLE shardman.replicated_table (
     table_id bigint PRIMARY KEY,
-    rel      oid NOT NULL UNIQUE
+    rel      oid NOT NULL UNIQUE,
+    log_id   integer,
+    shape    bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE shardman.replicated_table IS 'tables with the same rows on every node';
 COMMENT ON COLUMN shardman.replicated_table.rel IS 'OID on this node';
+COMMENT ON COLUMN shardman.replicated_table.log_id IS 'the log that carries its changes; none if triggers do';
+COMMENT ON COLUMN shardman.replicated_table.shape IS 'of a table with a log: the token of the last change of the schema that changed it';
+
+-- Inserted by whoever brings an entry of a log into this database, so that
+-- exactly one does; only the last of each log is kept.
+CREATE TABLE shardman.row_log_applied (
+    log_id   integer,
+    position bigint,
+    PRIMARY KEY (log_id, position)
+);
+COMMENT ON TABLE shardman.row_log_applied IS 'entries of logs that are in the tables of this node; those before the last are cleared away';
+REVOKE ALL ON shardman.row_log_applied FROM PUBLIC;
+GRANT SELECT ON shardman.row_log_applied TO PUBLIC;
 
 REVOKE ALL ON shardman.node, shardman.node_epoch, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence FROM PUBLIC;
 GRANT SELECT ON shardman.node, shardman.node_epoch, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence TO PUBLIC;

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod metadata;
 pub mod rebalance;
 pub mod replication;
+pub mod row_log;
 mod server_description;
 pub mod sharding;
 pub mod txn;

@@ -22,7 +22,7 @@ use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
 use crate::peers;
 use crate::recovery;
 use crate::replicated;
-use crate::{gate, schema_change, snapshot};
+use crate::{gate, row_log, schema_change, snapshot};
 
 /// The cluster as this node knows it.
 pub struct Catalogs;
@@ -96,7 +96,8 @@ impl ClusterMap for Catalogs {
 
     fn is_replicated(&self, relid: pg_sys::Oid) -> Result<bool, Refusal> {
         let registry = registry().map_err(Refusal::from)?;
-        Ok(registry.replicated_of(relid).is_some())
+        // A statement that reads one with a log is to roll it forward first, here.
+        Ok(registry.triggered_of(relid).is_some())
     }
 
     fn generation(&self, node: NodeId) -> Result<u64, Refusal> {
@@ -162,6 +163,8 @@ impl ClusterMap for Catalogs {
         let gid = participants.first().and_then(|first| Gid::parse(&first.gid));
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();
+        // The changes of tables with logs depend on more than their log.
+        row_log::note_other_work();
         match gid {
             // The metadata log decides, with the marker for its decision row.
             Some(gid) if gid.token.is_some() => Ok(()),

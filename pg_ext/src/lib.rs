@@ -25,6 +25,7 @@ mod peers;
 mod recovery;
 mod replicated;
 mod report;
+mod row_log;
 mod schema_change;
 mod sequence;
 mod settings;
@@ -67,6 +68,16 @@ extension_sql_file!(
     name = "replicated",
     requires = ["views"]
 );
+extension_sql_file!(
+    "../../catalog_sql/schema/row_logs.sql",
+    name = "row_logs",
+    requires = ["replicated"]
+);
+extension_sql_file!(
+    "../../catalog_sql/schema/repair.sql",
+    name = "repair",
+    requires = ["sequences"]
+);
 extension_sql_file!("../../catalog_sql/schema/jobs.sql", name = "jobs", requires = ["views"]);
 extension_sql_file!(
     "../../catalog_sql/schema/health.sql",
@@ -93,6 +104,8 @@ pub extern "C-unwind" fn _PG_init() {
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
     gate::request_memory();
+    // The log's answer decides: nothing may fail after it.
+    row_log::init();
     schema_change::init();
     gate::init();
     fdw::init();
@@ -105,6 +118,7 @@ pub extern "C-unwind" fn _PG_init() {
     worker::register();
     recovery::init();
     schema_change::register();
+    row_log::register();
     deadlock::register();
     jobs::register();
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+static CONSISTENCY_MODEL: GucSetting<ConsistencyModel> =
+    GucSetting::<ConsistencyModel>::new(ConsistencyModel::Strong);
 static BROADCAST_DDL: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DATABASE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"postgres"));
@@ -18,7 +20,24 @@ static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(-1);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
+static RESTORING: GucSetting<bool> = GucSetting::<bool>::new(false);
 static SYNC_SCHEMA: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// What a statement that reads a table with a log is to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum ConsistencyModel {
+    /// Everything that was acknowledged before it began, on any node.
+    #[name = c"strong"]
+    Strong,
+    /// What this node has applied.
+    #[name = c"optimistic"]
+    Optimistic,
+}
+
+/// What a statement that reads a table with a log is to see.
+pub fn consistency_model() -> ConsistencyModel {
+    CONSISTENCY_MODEL.get()
+}
 
 /// Whether DDL about anything else than sharded tables runs on every node.
 pub fn broadcast_ddl() -> bool {
@@ -82,6 +101,11 @@ pub fn num_parts() -> u16 {
     u16::try_from(NUM_PARTS.get()).expect("the setting's range is 1 to 1024")
 }
 
+/// Whether this session restores what pg_dump took from a node.
+pub fn restoring() -> bool {
+    RESTORING.get()
+}
+
 /// Defines the settings and reserves their prefix.
 pub fn define() {
     GucRegistry::define_bool_guc(
@@ -89,6 +113,14 @@ pub fn define() {
         c"Runs ordinary DDL on every node.",
         c"Schemas, functions, types, views, roles, ordinary tables, grants on them; see docs/ddl.md. DDL on sharded tables always runs on every node.",
         &BROADCAST_DDL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"shardman.consistency_model",
+        c"Sets what statements that read tables with a log see.",
+        c"strong: everything that was acknowledged before the statement began, which a majority of the nodes is asked for; optimistic: what this node has applied.",
+        &CONSISTENCY_MODEL,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -194,6 +226,14 @@ pub fn define() {
         1,
         1024,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"shardman.restoring",
+        c"Lets this session restore what pg_dump took from a node of another cluster.",
+        c"Tables and their partitions are made as the dump has them, on this node alone; shardman.repair() makes sharded tables of them afterwards.",
+        &RESTORING,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(

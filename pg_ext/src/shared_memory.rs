@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use crate::compat;
 use crate::counters::Counters;
 use crate::deadlock::Place;
+use crate::row_log::Memory;
 use crate::schema_change::Standing;
 
 /// The hooks that were there before us.
@@ -18,6 +19,7 @@ static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
 static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
 static STANDING: AtomicPtr<Standing> = AtomicPtr::new(std::ptr::null_mut());
+static ROW_LOGS: AtomicPtr<Memory> = AtomicPtr::new(std::ptr::null_mut());
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -58,6 +60,13 @@ pub fn standing() -> Option<&'static Standing> {
     unsafe { STANDING.load(Ordering::Relaxed).as_ref() }
 }
 
+/// How far this node has applied row logs; `None` before the server has started
+/// up.
+pub fn row_logs() -> Option<&'static Memory> {
+    // SAFETY: as above; what is no atomic in it is PostgreSQL's own.
+    unsafe { ROW_LOGS.load(Ordering::Relaxed).as_ref() }
+}
+
 /// This backend's place; `None` in processes that run no transactions.
 pub fn my_place() -> Option<&'static Place> {
     // SAFETY: MyProc is null or this process's PGPROC.
@@ -80,9 +89,13 @@ unsafe extern "C-unwind" fn request() {
             previous();
         }
         // Each structure begins at a multiple of a cache line.
-        let rounding = 3 * 128;
+        let rounding = 4 * 128;
         pg_sys::RequestAddinShmemSpace(
-            count() * size_of::<Place>() + size_of::<Counters>() + size_of::<Standing>() + rounding,
+            count() * size_of::<Place>()
+                + size_of::<Counters>()
+                + size_of::<Standing>()
+                + size_of::<Memory>()
+                + rounding,
         );
     }
 }
@@ -97,6 +110,9 @@ unsafe extern "C-unwind" fn startup() {
         PLACES.store(zeroed(c"shardman backends", count() * size_of::<Place>()), Ordering::Relaxed);
         COUNTERS.store(zeroed(c"shardman counters", size_of::<Counters>()), Ordering::Relaxed);
         STANDING.store(zeroed(c"shardman standing", size_of::<Standing>()), Ordering::Relaxed);
+        let row_logs: *mut Memory = zeroed(c"shardman row logs", size_of::<Memory>());
+        Memory::begin(row_logs);
+        ROW_LOGS.store(row_logs, Ordering::Relaxed);
         COUNT.store(count(), Ordering::Relaxed);
     }
 }

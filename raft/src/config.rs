@@ -27,6 +27,9 @@ pub struct Config {
     pub snapshot_after: u64,
     /// The server's present life.
     pub life: Life,
+    /// Whether this data directory has had a life of the server. One that has
+    /// not, and is known to the log, was had by another copy of it.
+    pub remembers: Box<dyn Fn(Life) -> bool + Send + Sync>,
     /// Whether a transaction of this server still wants what it asked the log
     /// for under this number. Called from the Raft thread.
     pub is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
@@ -61,6 +64,7 @@ impl Config {
             timing: Timing::default(),
             snapshot_after: 1000,
             life: Life(0),
+            remembers: Box::new(|_| true),
             is_wanted: Box::new(|_| false),
             renew_lease: Box::new(|_| ()),
             limits: Arc::default(),

@@ -100,6 +100,34 @@ pub enum RaftError {
         /// Which.
         node: NodeId,
     },
+    /// The sender's server has been started again since.
+    #[error("the message is of an earlier start of node {node}'s server")]
+    EarlierLife {
+        /// The sender.
+        node: NodeId,
+    },
+    /// The frame was here before, or is so old that it may have been.
+    #[error("the message of node {node} was received before")]
+    Replayed {
+        /// The sender.
+        node: NodeId,
+        /// The last number that came from it.
+        last: u64,
+    },
+    /// The node was started and does not take part before a majority has said
+    /// that its data directory is the one it had last.
+    #[error("node {node} waits for a majority to recognise it")]
+    Unrecognised {
+        /// Which.
+        node: NodeId,
+    },
+    /// The data directory is older than what the cluster knows of this node: it
+    /// has forgotten votes, entries and transactions.
+    #[error("the data directory of node {node} was restored from an old copy")]
+    OldCopy {
+        /// This node.
+        node: NodeId,
+    },
     /// The peer could not be connected to. Nothing was sent.
     #[error("could not reach node {node}: {reason}")]
     Unreachable {

@@ -29,7 +29,8 @@ pub use error::RaftError;
 pub use event::{Event, Level};
 pub use local::{
     Client, DdlView, FrameReader, MAX_FRAME_BYTES, MatchedIndex, RaftState, RaftStatus, Request,
-    Response, SOCKET_NAME, decode_request, decode_response, encode_request, encode_response,
+    Response, RowLogView, RowLogsView, SOCKET_NAME, decode_request, decode_response,
+    encode_request, encode_response,
 };
 pub use network::{BoxFuture, PeerAddress, PeerConnection, PeerConnector, PostgresConnector};
 pub use node::MAX_VOTERS;

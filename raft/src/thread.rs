@@ -70,7 +70,7 @@ fn run(
                 Ok(listener) => {
                     // Clients that are early wait in the socket's queue: the
                     // answer that the node is no member would be wrong.
-                    service.start().await;
+                    service.start();
                     serve(listener, service.clone()).await;
                 }
                 Err(e) => service.failed(format!("could not listen on the socket: {e}")),

@@ -1,7 +1,7 @@
 //! Point statements that are planned past the partition planner.
 
 use anyhow::Context;
-use regress::TestCluster;
+use regress::{TestCluster, key_on_node};
 
 /// Types of keys, and expressions over `g` for their values.
 const KEYS: &[(&str, &str)] = &[
@@ -116,13 +116,16 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         "INSERT INTO guarded VALUES (3, 'x') ON CONFLICT (tenant) DO UPDATE SET body = 'y'",
     ];
     const NOT: &[(&str, &str)] = &[
-        ("SELECT rank() OVER () FROM t WHERE id = 1", "window functions"),
+        (
+            "WITH RECURSIVE r AS (SELECT 1 AS i UNION SELECT i + 1 FROM r WHERE i < 3) SELECT v FROM t, r WHERE id = 1",
+            "recursive",
+        ),
         ("SELECT v FROM t WHERE id = 1 AND v > (SELECT avg(v) FROM t)", "not fixed"),
         ("SELECT a.v FROM t a JOIN t b ON a.id = 1 AND b.id = 2", "different values"),
         ("SELECT * FROM small WHERE id = 3 AND 1 / v > 0", "row security"),
         ("SELECT * FROM small WHERE id = 3 AND v::text LIKE pg_temp.tell(v)", "row security"),
         ("UPDATE t SET id = 2 WHERE id = 1", "assigns to a distribution column"),
-        ("INSERT INTO said VALUES (1)", "triggers for statements"),
+        ("INSERT INTO said VALUES (1)", "transition tables"),
         ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded"),
         ("WITH d AS (DELETE FROM t WHERE id = 1 RETURNING *) SELECT * FROM d", "writes"),
     ];
@@ -147,7 +150,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         cluster.session(node)?.run(everywhere)?;
     }
     one.run(
-        "CREATE TRIGGER say AFTER INSERT ON said FOR EACH STATEMENT EXECUTE FUNCTION say();
+        "CREATE TRIGGER say AFTER INSERT ON said REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION say();
          CREATE TRIGGER tell AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION say();
          ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
          CREATE POLICY own ON guarded USING (tenant = current_setting('app.tenant')::int);
@@ -177,5 +180,111 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
     // What is no point statement does not make anybody wonder.
     let plan = explained("COSTS OFF", "SELECT count(*) FROM t")?;
     anyhow::ensure!(!plan.contains("Routed"), "{plan}");
+    Ok(())
+}
+
+#[test]
+fn cursors_and_window_functions_are_routed_and_read_what_a_plain_table_would_give()
+-> anyhow::Result<()> {
+    let cluster = TestCluster::up(2)?;
+    let one = cluster.session(1)?;
+    one.run(
+        "CREATE TABLE t (id int, n int, v int, PRIMARY KEY (id, n)) WITH (distributed_by = 'id', num_parts = 4);
+         INSERT INTO t SELECT i, n, n * 10 FROM generate_series(1, 20) AS i, generate_series(1, 250) AS n",
+    )?;
+    for id in [key_on_node(&cluster, "t", 1)?, key_on_node(&cluster, "t", 2)?] {
+        for query in [
+            "SELECT n, row_number() OVER w, sum(v) OVER (w ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t
+                 WHERE id = {id} AND n < 9 WINDOW w AS (PARTITION BY n % 3 ORDER BY n DESC) ORDER BY n",
+            "SELECT n % 2, n % 3, grouping(n % 2), sum(v) FROM t WHERE id = {id} GROUP BY CUBE (n % 2, n % 3) ORDER BY 1, 2, 3",
+        ] {
+            let query = query.replace("{id}", &id.to_string());
+            let plan = one.rows(&format!("EXPLAIN {query}"))?;
+            anyhow::ensure!(format!("{plan:?}").contains("Router"), "{query}: {plan:?}");
+            let routed = one.rows(&query)?;
+            one.run("SET shardman.enable_router = off")?;
+            anyhow::ensure!(routed == one.rows(&query)?, "{query}: {routed:?}");
+            one.run("RESET shardman.enable_router")?;
+        }
+        let declare =
+            format!("DECLARE c SCROLL CURSOR FOR SELECT n, v FROM t WHERE id = {id} ORDER BY n");
+        let plan = one.rows(&format!("EXPLAIN {declare}"))?;
+        anyhow::ensure!(format!("{plan:?}").contains("Router"), "{declare}: {plan:?}");
+        // What is written after it was opened it does not see.
+        one.run(&format!(
+            "BEGIN; {declare}; DECLARE later NO SCROLL CURSOR FOR SELECT sum(v), count(*) FROM t WHERE id = {id};
+             UPDATE t SET v = -1 WHERE id = {id}; DELETE FROM t WHERE id = {id} AND n > 100"
+        ))?;
+        let fetched = |what: &str| -> anyhow::Result<Vec<i64>> {
+            let rows = one.rows(&format!("FETCH {what}"))?;
+            rows.iter().map(|row| Ok(row[0].as_ref().context("NULL")?.parse()?)).collect()
+        };
+        anyhow::ensure!(fetched("2 FROM c")? == [1, 2]);
+        anyhow::ensure!(fetched("BACKWARD 1 FROM c")? == [1]);
+        anyhow::ensure!(fetched("LAST FROM c")? == [250]);
+        anyhow::ensure!(fetched("ABSOLUTE 120 FROM c")? == [120]);
+        anyhow::ensure!(fetched("FIRST FROM c")? == [1]);
+        anyhow::ensure!(
+            one.rows("FETCH ALL FROM c")?.iter().all(|row| row[1] != Some("-1".to_owned()))
+        );
+        anyhow::ensure!(fetched("later")? == [10 * 250 * 251 / 2]);
+        one.run("ROLLBACK")?;
+        // Rows that outlive the transaction.
+        one.run(&format!(
+            "BEGIN; DECLARE kept SCROLL CURSOR WITH HOLD FOR SELECT n FROM t WHERE id = {id} ORDER BY n; FETCH 3 FROM kept; COMMIT"
+        ))?;
+        anyhow::ensure!(fetched("kept")? == [4]);
+        anyhow::ensure!(fetched("FIRST FROM kept")? == [1]);
+        one.run("CLOSE kept")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn triggers_for_statements_fire_once_on_the_node_that_was_asked() -> anyhow::Result<()> {
+    /// With what is then noted: when, on what, and how many rows there are at the end.
+    const STATEMENTS: &[(&str, &str)] = &[
+        ("INSERT INTO t VALUES ({id}, 1)", "BEFORE INSERT, AFTER INSERT"),
+        ("INSERT INTO t VALUES ({id}, 1) ON CONFLICT DO NOTHING", "BEFORE INSERT, AFTER INSERT"),
+        (
+            "INSERT INTO t VALUES ({id}, 1) ON CONFLICT (id) DO UPDATE SET v = 2 RETURNING v",
+            "BEFORE INSERT, BEFORE UPDATE, AFTER UPDATE, AFTER INSERT",
+        ),
+        ("UPDATE t SET v = 3 WHERE id = {id} RETURNING *", "BEFORE UPDATE, AFTER UPDATE"),
+        ("UPDATE t SET v = 3 WHERE id = {id} AND v = 0", "BEFORE UPDATE, AFTER UPDATE"),
+        (
+            "MERGE INTO t USING (VALUES ({id})) AS v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET v = 4 WHEN NOT MATCHED THEN INSERT VALUES (v.id)",
+            "BEFORE INSERT, BEFORE UPDATE, AFTER UPDATE, AFTER INSERT",
+        ),
+        (
+            "MERGE INTO t USING generate_series(1, 9) AS i ON t.id = i WHEN MATCHED THEN DELETE",
+            "BEFORE DELETE, AFTER DELETE",
+        ),
+        ("DELETE FROM t WHERE id = {id}", "BEFORE DELETE, AFTER DELETE"),
+    ];
+    let cluster = TestCluster::up(2)?;
+    let one = cluster.session(1)?;
+    one.run(
+        "SET shardman.broadcast_ddl = on;
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 PERFORM set_config('my.noted', concat_ws(', ', NULLIF(current_setting('my.noted', true), ''), TG_WHEN || ' ' || TG_OP), false);
+                 RETURN NULL;
+             END $$;
+         CREATE TABLE t (id int PRIMARY KEY, v int) WITH (distributed_by = 'id', num_parts = 4);
+         CREATE TRIGGER first BEFORE INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION note();
+         CREATE TRIGGER last AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    )?;
+    for id in [key_on_node(&cluster, "t", 1)?, key_on_node(&cluster, "t", 2)?] {
+        for (statement, wanted) in STATEMENTS {
+            let statement = statement.replace("{id}", &id.to_string());
+            let plan = one.rows(&format!("EXPLAIN {statement}"))?;
+            anyhow::ensure!(format!("{plan:?}").contains("Router"), "{statement}: {plan:?}");
+            one.run("SET my.noted = ''")?;
+            one.run(&statement)?;
+            let noted = one.value("SELECT current_setting('my.noted')")?;
+            anyhow::ensure!(noted == *wanted, "{statement}: {noted}");
+        }
+    }
     Ok(())
 }

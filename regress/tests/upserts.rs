@@ -42,6 +42,16 @@ const STATEMENTS: &[&str] = &[
     "BEGIN; INSERT INTO {t} VALUES (1), (2), (3), (4) ON CONFLICT (id) DO UPDATE SET v = 1;
      INSERT INTO {t} VALUES (1), (2), (3), (4) ON CONFLICT (id) DO UPDATE SET v = {t}.v + 1 RETURNING v; COMMIT",
     "INSERT INTO {t} VALUES (1, 5), (1, 6) ON CONFLICT (id) DO NOTHING",
+    // Whether the row is new, as applications ask; for rows of one node.
+    "INSERT INTO {t} VALUES (5, 5) ON CONFLICT (id) DO UPDATE SET v = 5 RETURNING xmax = 0, xmin IS NULL",
+    "INSERT INTO {t} VALUES (6, 5) ON CONFLICT (id) DO UPDATE SET v = 5 RETURNING xmax = 0",
+    "INSERT INTO {t} VALUES (81, 5) ON CONFLICT (id) DO UPDATE SET v = 5 RETURNING xmax = 0",
+    "INSERT INTO {t} VALUES (82, 5) ON CONFLICT (id) DO UPDATE SET v = 5 RETURNING xmax = 0",
+    "DO $$ DECLARE x xid; n int; BEGIN FOR i IN 81..86 LOOP
+         INSERT INTO {t} VALUES (i, 0) ON CONFLICT (id) DO UPDATE SET v = 0;
+         SELECT xmin INTO x FROM {t} WHERE id = i;
+         UPDATE {t} SET v = 1 WHERE id = i AND xmin = x; GET DIAGNOSTICS n = ROW_COUNT;
+         IF n <> 1 THEN RAISE 'not found by xmin'; END IF; END LOOP; END $$",
     // No row twice: within a request, between requests, among new rows, under RETURNING.
     "INSERT INTO {t} VALUES (1, 5), (1, 6) ON CONFLICT (id) DO UPDATE SET v = 5",
     "INSERT INTO {t} VALUES (2, 5), (2, 6) ON CONFLICT (id) DO UPDATE SET v = 5 RETURNING id",

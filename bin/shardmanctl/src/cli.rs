@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::exit;
+use crate::exit::{self, BadUsage};
 
 /// Operate a shardman cluster: several PostgreSQL servers as one database.
 #[derive(Parser)]
@@ -74,13 +74,31 @@ pub struct Target {
     /// Connection string of any one node, for example
     /// "host=127.0.0.1 port=15501 user=postgres dbname=postgres"
     #[arg(value_name = "CONNSTR", conflicts_with = "connstr")]
-    pub positional: Option<String>,
-    /// The same as an option
-    #[arg(long, env = "SHARDMAN_CONNSTR", value_name = "CONNSTR")]
-    pub connstr: Option<String>,
+    positional: Option<String>,
+    /// The same as an option; without either, what SHARDMAN_CONNSTR says
+    // Not by clap's `env`: the variable would count as the option, and conflict
+    // with the argument.
+    #[arg(long, value_name = "CONNSTR")]
+    connstr: Option<String>,
     /// Seconds to wait for an answer of each node
     #[arg(long, default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     pub connect_timeout: Duration,
+}
+
+impl Target {
+    /// The connection string: what was written counts more than the environment.
+    pub fn connstr(&self) -> anyhow::Result<String> {
+        self.connstr_beside(std::env::var("SHARDMAN_CONNSTR").ok())
+    }
+
+    fn connstr_beside(&self, environment: Option<String>) -> anyhow::Result<String> {
+        let written = self.positional.as_ref().or(self.connstr.as_ref()).cloned();
+        Ok(written.or(environment).ok_or_else(|| {
+            BadUsage(
+                "name a node: a connection string, or SHARDMAN_CONNSTR in the environment".into(),
+            )
+        })?)
+    }
 }
 
 /// `dump`. Restore it with psql. What is local to other nodes is not in it, and
@@ -305,6 +323,25 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_that_is_named_counts_more_than_the_environment() {
+        for (written, expected) in [
+            (&["here"][..], "here"),
+            (&["--connstr", "there"][..], "there"),
+            (&[][..], "elsewhere"),
+        ] {
+            let arguments = [&["shardmanctl", "status"], written].concat();
+            let parsed = Arguments::try_parse_from(arguments).unwrap();
+            let Command::Status(target) = parsed.command else { panic!("another command") };
+            let connstr = target.connstr_beside(Some("elsewhere".to_owned()));
+            assert_eq!(connstr.unwrap(), expected);
+            assert!(written.is_empty() == target.connstr_beside(None).is_err());
+        }
+        assert!(
+            Arguments::try_parse_from(["shardmanctl", "status", "a", "--connstr", "b"]).is_err()
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a node has to do about the jobs of the cluster: which to claim, which
 //! workers to start and to end.
 
-use super::{Job, JobId, Jobs};
+use super::{Job, JobId, JobKind, Jobs};
 use crate::NodeId;
 
 /// A worker's part in a job.
@@ -60,6 +60,8 @@ pub struct Outlook<'a> {
     pub running: &'a [Running],
     /// Members, in ascending order, without those that it cannot reach.
     pub reachable: &'a [NodeId],
+    /// Jobs that have to wait for others ([`ahead_of`](super::ahead_of)).
+    pub waiting: &'a [JobId],
     /// How many jobs it may drive at the same time.
     pub max_driven: usize,
 }
@@ -73,7 +75,13 @@ pub fn decide(outlook: &Outlook<'_>) -> Vec<Action> {
         .filter(|worker| !is_wanted(outlook, worker))
         .map(|worker| Action::Stop(*worker))
         .collect();
-    let mut driven = outlook.running.iter().filter(|worker| worker.role.is_driver()).count();
+    let mut driven: Vec<JobId> = outlook
+        .running
+        .iter()
+        .filter(|worker| worker.role.is_driver())
+        .map(|worker| worker.job)
+        .filter(|id| outlook.jobs.get(*id).is_none_or(|job| !only_waits(job)))
+        .collect();
     for job in outlook.jobs.all().filter(|job| !job.status.is_over()) {
         let at_it = |is_driver: bool| {
             outlook.running.iter().any(|it| it.job == job.id && it.role.is_driver() == is_driver)
@@ -84,12 +92,26 @@ pub fn decide(outlook: &Outlook<'_>) -> Vec<Action> {
             let role = Role::Task { round: job.round };
             actions.push(Action::Start(Running { job: job.id, role }));
         }
-        if !at_it(true) && driven < outlook.max_driven && is_mine_to_claim(outlook, job) {
-            driven += 1;
+        let is_free = !at_it(true) && !outlook.waiting.contains(&job.id);
+        if is_free && has_room(outlook, &driven, job) && is_mine_to_claim(outlook, job) {
+            if !only_waits(job) {
+                driven.push(job.id);
+            }
             actions.push(Action::Claim { job: job.id, after: job.attempt });
         }
     }
     actions
+}
+
+/// A job that only waits for others, which may need a place on the same node.
+fn only_waits(job: &Job) -> bool {
+    matches!(job.kind, JobKind::Rebalance(_))
+}
+
+/// Those that are driven may all wait for an older one: that has to find a place.
+fn has_room(outlook: &Outlook<'_>, driven: &[JobId], job: &Job) -> bool {
+    let is_oldest = driven.iter().all(|id| job.id < *id);
+    outlook.max_driven > 0 && (driven.len() < outlook.max_driven || is_oldest || only_waits(job))
 }
 
 /// A driver's worker is started together with its claim; one that the log
@@ -125,7 +147,7 @@ fn is_wanted(outlook: &Outlook<'_>, worker: &Running) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::{JobCommand, JobKind, TaskStatus};
+    use crate::jobs::{JobAnswer, JobCommand, JobKind, RebalanceGoal, TaskStatus};
 
     const ONE: JobId = JobId(1);
 
@@ -147,7 +169,8 @@ mod tests {
     fn seen_by(me: u32, jobs: &Jobs, running: &[Running], reachable: &[u32]) -> Vec<Action> {
         let reachable: Vec<_> = reachable.iter().map(|node| NodeId(*node)).collect();
         let me = NodeId(me);
-        decide(&Outlook { me, jobs, running, reachable: &reachable, max_driven: 2 })
+        let waiting = &[];
+        decide(&Outlook { me, jobs, running, reachable: &reachable, waiting, max_driven: 2 })
     }
 
     fn driver(attempt: u64) -> Running {
@@ -221,15 +244,70 @@ mod tests {
         assert_eq!(seen_by(3, &jobs, &[task(1)], &[1, 2, 3]), [Action::Stop(task(1))]);
     }
 
+    /// Submits another one, whose home is node 2, too.
+    fn add(jobs: &mut Jobs, kind: JobKind) -> JobId {
+        let (key, owner) = (jobs.all().count().to_string(), "alice".to_owned());
+        let submit = JobCommand::Submit { key, kind, owner, home: NodeId(2), at: 0 };
+        match jobs.apply(submit) {
+            Ok(Some(JobAnswer::Submitted { id })) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn claimed(actions: Vec<Action>) -> Vec<JobId> {
+        let claimed = |action| match action {
+            Action::Claim { job, .. } => Some(job),
+            _ => None,
+        };
+        actions.into_iter().filter_map(claimed).collect()
+    }
+
     #[test]
     fn no_more_jobs_are_driven_than_allowed() {
+        let mut jobs = jobs([]);
+        let kind = JobKind::DropTablespace { name: "t".to_owned() };
+        let others: Vec<_> = (0..3).map(|_| add(&mut jobs, kind.clone())).collect();
+        assert_eq!(claimed(seen_by(2, &jobs, &[], &[1, 2])), [ONE, others[0]]);
+        let running = |job| Running { job, role: Role::Driver { attempt: 1 } };
+        let busy = [running(ONE), running(others[1])];
+        assert_eq!(claimed(seen_by(2, &jobs, &busy, &[1, 2])), []);
+        assert_eq!(claimed(seen_by(2, &jobs, &busy[..1], &[1, 2])), [others[0]]);
+    }
+
+    #[test]
+    fn a_job_that_waits_for_another_takes_no_place() {
         let jobs = jobs([]);
-        let busy: Vec<_> =
-            [7, 8].map(|id| Running { job: JobId(id), role: Role::Driver { attempt: 1 } }).into();
-        let claims = |actions: Vec<Action>| {
-            actions.iter().any(|action| matches!(action, Action::Claim { .. }))
+        let (reachable, running) = ([NodeId(1), NodeId(2)], &[]);
+        let outlook = |waiting| Outlook {
+            me: NodeId(2),
+            jobs: &jobs,
+            running,
+            reachable: &reachable,
+            waiting,
+            max_driven: 2,
         };
-        assert!(!claims(seen_by(2, &jobs, &busy, &[1, 2])));
-        assert!(claims(seen_by(2, &jobs, &busy[..1], &[1, 2])));
+        assert_eq!(claimed(decide(&outlook(&[ONE]))), []);
+        assert_eq!(claimed(decide(&outlook(&[]))), [ONE]);
+    }
+
+    #[test]
+    fn the_oldest_job_finds_a_place_even_if_there_is_none() {
+        let mut jobs = jobs([]);
+        let kind = JobKind::DropTablespace { name: "t".to_owned() };
+        let busy = [add(&mut jobs, kind.clone()), add(&mut jobs, kind.clone())];
+        add(&mut jobs, kind);
+        let busy = busy.map(|job| Running { job, role: Role::Driver { attempt: 1 } });
+        assert_eq!(claimed(seen_by(2, &jobs, &busy, &[1, 2])), [ONE]);
+    }
+
+    #[test]
+    fn a_rebalancing_takes_no_place_from_its_moves() {
+        let mut jobs = jobs([]);
+        let rebalance = add(&mut jobs, JobKind::Rebalance(RebalanceGoal::default()));
+        let kind = JobKind::DropTablespace { name: "t".to_owned() };
+        let (second, third) = (add(&mut jobs, kind.clone()), add(&mut jobs, kind));
+        assert_eq!(claimed(seen_by(2, &jobs, &[], &[1, 2])), [ONE, rebalance, second]);
+        let busy = [Running { job: rebalance, role: Role::Driver { attempt: 1 } }];
+        assert!(!claimed(seen_by(2, &jobs, &busy, &[1, 2])).contains(&third));
     }
 }

@@ -8,12 +8,14 @@
 //! takes no reports any more. So whoever is killed, or wakes up late, changes
 //! nothing that others rely on.
 
+mod ahead;
 mod command;
 mod kind;
 mod launch;
 mod ledger;
 mod record;
 
+pub use ahead::{Member, Named, ahead_of};
 pub use command::{JobAnswer, JobCommand, JobRefusal};
 pub use kind::{IndexBuild, JobKind, RebalanceGoal};
 pub use launch::{Action, Outlook, Role, Running, decide};

@@ -8,6 +8,7 @@ use super::{
     SequenceBounds, TokenId,
 };
 use crate::jobs::{JobAnswer, JobCommand, JobRefusal};
+use crate::row_log::{RowLogAnswer, RowLogCommand, RowLogRefusal};
 use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// An entry of the metadata log. Variants are only ever added: an old log must
@@ -88,6 +89,8 @@ pub enum MetadataCommand {
     Ddl(DdlCommand),
     /// About jobs.
     Job(JobCommand),
+    /// About row logs, of which [`super::Decided`] keeps track.
+    RowLog(RowLogCommand),
 }
 
 /// What applying a command answered, the same on every node.
@@ -109,6 +112,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// A `Ddl` was accepted.
     Ddl(DdlAnswer),
+    /// A `RowLog` was accepted.
+    RowLog(RowLogAnswer),
 }
 
 /// Why the state machine left a command without effect.
@@ -147,6 +152,12 @@ pub enum Refusal {
         /// What was asked for.
         id: NodeId,
     },
+    /// A later life of its server has begun.
+    #[error("a later start of the server of node {id} is known")]
+    EarlierLife {
+        /// Which.
+        id: NodeId,
+    },
     /// No value of the sequence is left.
     #[error("the sequence is at its end")]
     SequenceExhausted,
@@ -164,4 +175,7 @@ pub enum Refusal {
     /// A job's command was refused.
     #[error(transparent)]
     Job(JobRefusal),
+    /// About row logs.
+    #[error(transparent)]
+    RowLog(RowLogRefusal),
 }

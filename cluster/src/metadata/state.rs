@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DdlLog, DdlPosition, DdlRefusal, Exhausted, MetadataCommand, NodeRecord, NodeState, Outcome,
-    Refusal, SequenceBlock, SequenceBounds, SequencePosition, TokenId,
+    DdlCommand, DdlLog, DdlPosition, DdlRefusal, Exhausted, MetadataCommand, NodeRecord, NodeState,
+    Outcome, Refusal, SequenceBlock, SequenceBounds, SequencePosition, TokenId,
 };
 use crate::jobs::{JobCommand, Jobs};
+use crate::txn::Life;
 use crate::{ClusterId, NodeId, SequenceId, SystemIdentifier};
 
 /// Everything the log has decided so far. Small: it travels whole in snapshots.
@@ -25,6 +26,9 @@ pub struct Metadata {
     /// How far each sequence has been handed out.
     #[serde(default)]
     sequences: BTreeMap<SequenceId, SequencePosition>,
+    /// The last start of each member's server that it has told of.
+    #[serde(default)]
+    lives: BTreeMap<NodeId, Life>,
     #[serde(default)]
     ddl: DdlLog,
     jobs: Jobs,
@@ -38,6 +42,7 @@ impl Default for Metadata {
             next_node_id: NodeId(1),
             epoch: 0,
             sequences: BTreeMap::new(),
+            lives: BTreeMap::new(),
             ddl: DdlLog::default(),
             jobs: Jobs::default(),
         }
@@ -69,6 +74,11 @@ impl Metadata {
     /// them says with it which ones he means.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The last life that a member has begun, as far as it has told.
+    pub fn life_of(&self, id: NodeId) -> Option<Life> {
+        self.lives.get(&id).copied()
     }
 
     /// Managed DDL.
@@ -114,6 +124,9 @@ impl Metadata {
             MetadataCommand::AdmitNode { node, token } => self.admit_node(node, token),
             MetadataCommand::MarkDown { node } => self.mark_down(node),
             MetadataCommand::ReturnNode { node, position } => self.return_node(node, position),
+            MetadataCommand::Ddl(DdlCommand::BeginLife { node, life }) => {
+                self.begin_life(node, life)
+            }
             MetadataCommand::Ddl(command) => {
                 let members = self.holders_of_the_schema();
                 let answer = self.ddl.apply(command, &members);
@@ -122,8 +135,24 @@ impl Metadata {
                     .map_err(Refusal::Ddl)
             }
             MetadataCommand::Job(command) => self.apply_job(command),
+            // Their rows are kept apart: see `Decided`.
+            MetadataCommand::RowLog(_) => Ok(Outcome::Applied),
         };
         applied.unwrap_or_else(Outcome::Refused)
+    }
+
+    /// Lives only grow: an earlier one is a server that should be gone.
+    fn begin_life(&mut self, id: NodeId, life: Life) -> Result<Outcome, Refusal> {
+        if !self.nodes.contains_key(&id) {
+            return Err(Refusal::UnknownNode { id });
+        }
+        let known = self.lives.entry(id).or_insert(life);
+        if *known > life {
+            return Err(Refusal::EarlierLife { id });
+        }
+        *known = life;
+        self.ddl.begin_life(id, life);
+        Ok(Outcome::Applied)
     }
 
     fn apply_job(&mut self, command: JobCommand) -> Result<Outcome, Refusal> {
@@ -206,6 +235,7 @@ impl Metadata {
 
     fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
         self.nodes.remove(&id).ok_or(Refusal::UnknownNode { id })?;
+        self.lives.remove(&id);
         let members = self.holders_of_the_schema();
         self.ddl.forget(id, &members);
         Ok(Outcome::Applied)
@@ -253,8 +283,7 @@ impl Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{DdlAnswer, DdlCommand, DdlEntry, EntryKind, TokenHolder};
-    use crate::txn::Life;
+    use crate::metadata::{DdlAnswer, DdlEntry, EntryKind, TokenHolder};
 
     fn record(id: u32) -> NodeRecord {
         NodeRecord {
@@ -363,6 +392,27 @@ mod tests {
         assert!(metadata.has_removed(NodeId(2)) && !metadata.has_removed(NodeId(3)));
         assert_eq!(add(&mut metadata, 2), Outcome::NodeAdded { id: NodeId(3) });
         assert!(!metadata.has_removed(NodeId(3)));
+    }
+
+    #[test]
+    fn the_last_life_of_a_member_is_known_and_no_earlier_one_follows() {
+        let mut metadata = cluster_of_one();
+        let begin = |id, life| {
+            let (node, life) = (NodeId(id), Life(life));
+            MetadataCommand::Ddl(DdlCommand::BeginLife { node, life })
+        };
+        assert_eq!(metadata.apply(begin(1, 10)), Outcome::Applied);
+        assert_eq!(metadata.apply(begin(1, 12)), Outcome::Applied);
+        assert_eq!(metadata.apply(begin(1, 12)), Outcome::Applied);
+        let earlier = Refusal::EarlierLife { id: NodeId(1) };
+        assert_eq!(metadata.apply(begin(1, 11)), Outcome::Refused(earlier));
+        assert_eq!(metadata.life_of(NodeId(1)), Some(Life(12)));
+        let stranger = Refusal::UnknownNode { id: NodeId(2) };
+        assert_eq!(metadata.apply(begin(2, 1)), Outcome::Refused(stranger));
+        add(&mut metadata, 2);
+        metadata.apply(begin(2, 1));
+        metadata.apply(MetadataCommand::RemoveNode { node: NodeId(2) });
+        assert_eq!(metadata.life_of(NodeId(2)), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Moving partitions: what to move where, in which steps, and what the changes
 //! that happen meanwhile mean for the copy.
 
+mod campaign;
 mod change;
 mod changes_as_sql;
 mod copied;
@@ -9,6 +10,7 @@ mod relocation;
 mod step;
 mod work;
 
+pub use campaign::{Campaign, CampaignStep};
 pub use change::{Change, Malformed, Relation, Tuple, Value, decode};
 pub use changes_as_sql::{ChangesAsSql, Statement};
 pub use copied::CopiedSnapshot;

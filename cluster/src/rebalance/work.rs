@@ -66,6 +66,11 @@ pub enum MoveWork {
     /// On the source: returns a position that is on disk, after everything that
     /// was committed before.
     Flush,
+    /// On the source and on the destination: returns who has locks on the tables, a
+    /// line each.
+    HoldersOfLocks(Relocation),
+    /// On the source: returns the transactions that a slot waits for, a line each.
+    OldTransactions,
     /// On the destination.
     Discard(Relocation),
     /// On the source and on the destination.

@@ -6,6 +6,7 @@ use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
 use crate::rebalance::MoveCommand;
+use crate::row_log::{RowLogId, RowLogPosition};
 use crate::{SequenceId, TableId};
 
 /// One step of managed DDL, carried by a node session as JSON. Names are
@@ -127,6 +128,18 @@ pub enum NodeCommand {
         /// Settings that change what the text means, by name.
         settings: Vec<(String, String)>,
     },
+    /// A table with a log is about to change: apply what the log has about it,
+    /// and note that from here on its rows are of another shape.
+    ReachRowLog {
+        /// The log.
+        log: RowLogId,
+        /// The table.
+        table: TableId,
+        /// The last entry that may be about it.
+        position: RowLogPosition,
+        /// From now on.
+        shape: TokenId,
+    },
     /// Part of moving a partition.
     Move(MoveCommand),
 }
@@ -157,6 +170,7 @@ impl NodeCommand {
             NodeCommand::CreateTable(_)
             | NodeCommand::CreateSequence(_)
             | NodeCommand::AlignSequences { .. }
+            | NodeCommand::ReachRowLog { .. }
             | NodeCommand::SetStorage { .. } => false,
             NodeCommand::Carry(carried) => carried.needs_every_node,
             _ => true,

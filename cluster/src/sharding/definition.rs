@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LEAF_SCHEMA, LeafName, REMOTE_SCHEMA, SequenceDefinition, quote_identifier};
+use crate::row_log::TableLog;
 use crate::{NodeId, PartitionNumber, TableId};
 
 /// One column, in attribute order.
@@ -55,6 +56,9 @@ pub struct ForeignKeyDefinition {
 pub struct TableDefinition {
     /// Given by the coordinator under the DDL lock.
     pub table_id: TableId,
+    /// Of a replicated table: the log that carries its changes, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<TableLog>,
     /// Schema of the parent.
     pub schema: String,
     /// Name of the parent.
@@ -222,6 +226,7 @@ mod tests {
 
     fn definition() -> TableDefinition {
         TableDefinition {
+            log: None,
             table_id: TableId(7),
             schema: "S".into(),
             name: "t".into(),

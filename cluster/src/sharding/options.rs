@@ -39,6 +39,8 @@ pub struct Requested {
     /// Whether the table is to be the same on every node: `replicated`, or
     /// `global`.
     pub is_replicated: bool,
+    /// The log that is to carry the changes of a replicated table.
+    pub log: Option<String>,
     /// The rest, in order.
     pub storage: Vec<StorageParameter>,
 }
@@ -76,6 +78,9 @@ pub enum OptionError {
         /// What it was set to.
         value: String,
     },
+    /// `log` without `replicated`, or without a name.
+    #[error("option \"log\" names the log of a replicated table")]
+    LogOfNothing,
     /// A table is either sharded or replicated.
     #[error("a table cannot be both sharded and replicated")]
     Both,
@@ -87,7 +92,7 @@ pub fn separate_options(
     options: impl IntoIterator<Item = StorageParameter>,
 ) -> Result<Requested, OptionError> {
     let (mut distributed_by, mut num_parts, mut colocate_with) = (None, None, None);
-    let (mut replicated, mut global) = (None, None);
+    let (mut replicated, mut global, mut log) = (None, None, None);
     let mut storage = Vec::new();
     for option in options {
         let ours = match (option.namespace.as_deref(), option.name.as_str()) {
@@ -96,6 +101,7 @@ pub fn separate_options(
             (None, "colocate_with") => ("colocate_with", &mut colocate_with),
             (None, "replicated") => ("replicated", &mut replicated),
             (None, "global") => ("global", &mut global),
+            (None, "log") => ("log", &mut log),
             _ => {
                 storage.push(option);
                 continue;
@@ -107,8 +113,11 @@ pub fn separate_options(
         }
     }
     let is_replicated = parse_boolean("replicated", replicated)? | parse_boolean("global", global)?;
+    if log.as_ref().is_some_and(|name| name.is_empty() || !is_replicated) {
+        return Err(OptionError::LogOfNothing);
+    }
     if distributed_by.is_none() && num_parts.is_none() && colocate_with.is_none() {
-        return Ok(Requested { distribution: None, is_replicated, storage });
+        return Ok(Requested { distribution: None, is_replicated, log, storage });
     }
     if is_replicated {
         return Err(OptionError::Both);
@@ -118,7 +127,7 @@ pub fn separate_options(
         num_parts: num_parts.map(parse_num_parts).transpose()?,
         colocate_with: colocate_with.map(parse_table).transpose()?,
     });
-    Ok(Requested { distribution, is_replicated, storage })
+    Ok(Requested { distribution, is_replicated, log, storage })
 }
 
 /// As PostgreSQL reads a boolean option: without a value it is true.
@@ -180,7 +189,10 @@ mod tests {
     fn a_statement_without_our_options_is_left_alone() {
         let requested = separate(&[("fillfactor", "70")]);
         let storage = vec![option("fillfactor", "70")];
-        assert_eq!(requested, Ok(Requested { distribution: None, is_replicated: false, storage }));
+        assert_eq!(
+            requested,
+            Ok(Requested { distribution: None, is_replicated: false, log: None, storage })
+        );
     }
 
     #[test]
@@ -201,6 +213,7 @@ mod tests {
             Ok(Requested {
                 distribution,
                 is_replicated: false,
+                log: None,
                 storage: vec![option("fillfactor", "70")]
             })
         );
@@ -220,13 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_that_of_a_replicated_table() {
+        let requested = separate(&[("replicated", ""), ("log", "events")]).unwrap();
+        assert_eq!(requested.log.as_deref(), Some("events"));
+        assert_eq!(separate(&[("log", "events")]), Err(OptionError::LogOfNothing));
+        assert_eq!(separate(&[("global", ""), ("log", "")]), Err(OptionError::LogOfNothing));
+    }
+
+    #[test]
     fn an_option_of_another_namespace_is_not_ours() {
         let namespace = Some("toast".into());
         let toast = StorageParameter { namespace, ..option("num_parts", "3") };
         let requested = separate_options([toast.clone()]);
         assert_eq!(
             requested,
-            Ok(Requested { distribution: None, is_replicated: false, storage: vec![toast] })
+            Ok(Requested {
+                distribution: None,
+                is_replicated: false,
+                log: None,
+                storage: vec![toast]
+            })
         );
     }
 

@@ -20,7 +20,7 @@ const LONGEST_GID: usize = 199;
 pub struct Life(pub u64);
 
 /// A distributed transaction, for ever: node ids are not given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TransactionName {
     /// The node whose transaction record decides.
     pub coordinator: NodeId,

@@ -72,6 +72,9 @@ pub unsafe fn conflict_clause(
         if entries.iter().any(|entry| (**entry).resjunk) {
             return Err(NotShippable { reason: "it sets several columns from one sub-select" });
         }
+        if entries.is_empty() {
+            return Err(NotShippable { reason: "it assigns to generated columns only" });
+        }
         for (i, (entry, column)) in entries.iter().zip(columns).enumerate() {
             if i > 0 {
                 clause.extend(b", ");

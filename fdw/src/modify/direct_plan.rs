@@ -80,6 +80,9 @@ unsafe fn consider(
         let mut parameters = Parameters::of_plan(root);
         let assignments = if operation == CmdType::CMD_UPDATE {
             match assignments(root, index, placement, key, &mut parameters) {
+                Ok(assignments) if assignments.is_empty() => {
+                    return Ok(no("it assigns to generated columns only"));
+                }
                 Ok(assignments) => assignments,
                 Err(reason) => return Ok(Err(reason)),
             }

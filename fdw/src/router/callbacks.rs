@@ -8,8 +8,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{CustomExecMethods, CustomScan, CustomScanMethods, EState, NodeTag};
 
 use super::running::{Running, Step};
-use super::{explain, local, memo};
+use super::{explain, local, memo, statement_triggers};
 use crate::error::{Error, Refusal, callback};
+use crate::session;
 
 /// The executor's node with what is ours behind it.
 #[repr(C)]
@@ -18,6 +19,11 @@ pub struct RouterScan {
     pub scan: pg_sys::CustomScanState,
     /// Null until it has begun.
     pub running: *mut Running,
+    /// The target, once triggers BEFORE the statement have been fired, until those
+    /// AFTER it have.
+    pub target: *mut pg_sys::ResultRelInfo,
+    /// Those BEFORE have been.
+    pub has_fired: bool,
 }
 
 /// A table of callbacks that is never written to.
@@ -72,8 +78,27 @@ unsafe extern "C-unwind" fn begin(
     _estate: *mut EState,
     _flags: i32,
 ) {
-    // SAFETY: called by the executor with a node of `create`.
-    unsafe { callback(|| Running::begin(node.cast())) }
+    let node: *mut RouterScan = node.cast();
+    // SAFETY: called by the executor with a node of `create`; no destructor is live
+    // in this frame.
+    unsafe {
+        callback(|| Running::begin(node));
+        if callback(|| Ok(is_cursor((*node).scan.ss.ps.state))) {
+            prepare(node);
+            callback(|| Running::of(node).bind());
+        }
+    }
+}
+
+/// Whether rows are read by and by, while other statements run.
+unsafe fn is_cursor(estate: *mut EState) -> bool {
+    // SAFETY: the executor's; the active portal is valid. Portals of EXECUTE have names,
+    // but nobody sees them.
+    unsafe {
+        (*(*estate).es_plannedstmt).commandType == pg_sys::CmdType::CMD_SELECT
+            && session::is_a_cursors(estate)
+            && pg_sys::ActivePortal.as_ref().is_some_and(|portal| portal.visible)
+    }
 }
 
 /// Brings a node to where rows can be asked for.
@@ -123,15 +148,42 @@ unsafe extern "C-unwind" fn execute(
     let node: *mut RouterScan = node.cast();
     // SAFETY: called by the executor after `begin`; no destructor in this frame.
     unsafe {
-        if !(*(*node).running).is_ready() {
-            prepare(node);
+        let estate = (*node).scan.ss.ps.state;
+        let triggers = (*(*node).running).triggers();
+        if triggers.fire() && !(*node).has_fired {
+            (*node).has_fired = true;
+            let former = pg_sys::CurrentMemoryContext;
+            pg_sys::CurrentMemoryContext = (*estate).es_query_cxt;
+            (*node).target = statement_triggers::before(estate, triggers);
+            pg_sys::CurrentMemoryContext = former;
         }
-        let query = (*(*node).running).local();
-        if !query.is_null() {
-            return local::next((*node).scan.ss.ps.state, query);
+        loop {
+            if !(*(*node).running).is_ready() {
+                prepare(node);
+            }
+            let query = (*(*node).running).local();
+            let slot = if query.is_null() {
+                callback(|| Running::of(node).fetch(node));
+                (*node).scan.ss.ss_ScanTupleSlot
+            } else {
+                local::next(estate, query)
+            };
+            let is_row = !slot.is_null() && (*slot).tts_flags as u32 & pg_sys::TTS_FLAG_EMPTY == 0;
+            let repeats = (*(*node).running).partitions().is_some();
+            if is_row {
+                return slot;
+            }
+            if !repeats || !callback(|| Ok(Running::of(node).advance())) {
+                if !(*node).target.is_null() {
+                    statement_triggers::after(estate, triggers, (*node).target);
+                    (*node).target = null_mut();
+                }
+                return slot;
+            }
+            if !query.is_null() {
+                local::end(query);
+            }
         }
-        callback(|| Running::of(node).fetch(node));
-        (*node).scan.ss.ss_ScanTupleSlot
     }
 }
 
@@ -154,7 +206,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     }
 }
 
-/// Only cursors go back, and those are not routed.
+/// Only cursors go back, and those keep their rows.
 unsafe extern "C-unwind" fn rescan(_node: *mut pg_sys::CustomScanState) {
     // SAFETY: no destructor is live here.
     unsafe {

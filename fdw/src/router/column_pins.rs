@@ -80,7 +80,20 @@ impl ColumnPins<'_> {
         for (at, level) in levels.iter() {
             pins.level = at;
             // SAFETY: per the contract.
-            unsafe { pins.look_at_join((*level.query).jointree.cast(), &None)? };
+            unsafe {
+                let query = level.query;
+                if (*query).commandType == pg_sys::CmdType::CMD_MERGE && (*query).mergeUseOuterJoin
+                {
+                    // Rows of the source that do not meet the condition are inserted.
+                    let target: Reach = Some(Rc::from([(*query).resultRelation as u32]));
+                    for item in cells::<Node>((*(*query).jointree).fromlist) {
+                        pins.look_at_join(item, &None)?;
+                    }
+                    pins.look_at_condition((*(*query).jointree).quals, &target);
+                } else {
+                    pins.look_at_join((*query).jointree.cast(), &None)?;
+                }
+            }
         }
         Ok(pins)
     }
@@ -183,6 +196,29 @@ impl ColumnPins<'_> {
         None
     }
 
+    /// Whether the column `inner` comes out as `outer` of a query around it, such that
+    /// each row out there is made of rows with that value. `may_pass` is asked about
+    /// each entry on the way: the query and the range table index.
+    pub fn is_passed_on(
+        &self,
+        inner: (usize, u32, i16),
+        outer: (usize, u32, i16),
+        may_pass: impl Fn(usize, u32) -> bool,
+    ) -> bool {
+        let mut here = inner;
+        while here != outer {
+            if !may_pass(here.0, here.1) {
+                return false;
+            }
+            // SAFETY: the statement lives, by the contract of `of`.
+            match unsafe { self.as_output(here) } {
+                Some(next) => here = next,
+                None => return false,
+            }
+        }
+        true
+    }
+
     /// What a column of a subquery or CTE is in there.
     unsafe fn source(&self, column: Column) -> Option<Output> {
         // SAFETY: the statement lives; range table indexes are the analysis's own.
@@ -201,6 +237,9 @@ impl ColumnPins<'_> {
             let expression: *mut Node = (*output).expr.cast();
             if same_for_all_rows(expression) {
                 return Some(Output::Value(expression));
+            }
+            if let Some(value) = only_value(query, expression) {
+                return Some(Output::Value(value));
             }
             self.column_of(inner, expression).map(Output::Column)
         }
@@ -404,6 +443,23 @@ impl ColumnPins<'_> {
     }
 }
 
+/// What a column of VALUES with one row always is.
+unsafe fn only_value(query: *const pg_sys::Query, node: *mut Node) -> Option<*mut Node> {
+    // SAFETY: an expression of that query; casts follow the tags.
+    unsafe {
+        let variable = node.cast::<pg_sys::Var>();
+        if (*node).type_ != NodeTag::T_Var || (*variable).varlevelsup != 0 {
+            return None;
+        }
+        let entry: *const pg_sys::RangeTblEntry =
+            pg_sys::list_nth((*query).rtable, (*variable).varno - 1).cast();
+        let mut rows = cells::<pg_sys::List>((*entry).values_lists);
+        let (Some(row), None) = (rows.next(), rows.next()) else { return None };
+        let value = pg_sys::list_nth(row, i32::from((*variable).varattno) - 1).cast();
+        same_for_all_rows(value).then_some(value)
+    }
+}
+
 /// A value as a key's.
 unsafe fn constant(value: *mut Node, column: &KeyColumn) -> Option<KeyValue> {
     // SAFETY: a valid expression; guarded.
@@ -436,7 +492,7 @@ unsafe fn entries_of(node: *mut Node) -> Vec<u32> {
 }
 
 /// The type on the right of an operator that means equality for a key column.
-fn equates(
+pub fn equates(
     operator: pg_sys::Oid,
     collation: pg_sys::Oid,
     column: &KeyColumn,

@@ -58,6 +58,11 @@ pub unsafe fn renumber(query: *mut Query, index: i32, leaf: pg_sys::Oid, map: *c
         if is_target && matches!((*query).commandType, CmdType::CMD_INSERT | CmdType::CMD_UPDATE) {
             (*query).targetList = targets((*query).targetList, map);
         }
+        for action in cells::<pg_sys::MergeAction>((*query).mergeActionList) {
+            if is_target {
+                (*action).targetList = targets((*action).targetList, map);
+            }
+        }
         if let Some(conflict) = (*query).onConflict.as_mut() {
             if is_target {
                 conflict.onConflictSet = targets(conflict.onConflictSet, map);

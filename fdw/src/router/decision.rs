@@ -6,13 +6,14 @@ use std::ffi::c_char;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, NodeTag, RTEKind};
 
-use super::column_pins::ColumnPins;
+use super::column_pins::{ColumnPins, same_for_all_rows};
 use super::expressions::check_expressions;
 use super::hoist::Hoist;
-use super::keys::{fixed_keys, same_hashing, want_values};
+use super::keys::{fixed_keys, same_hashing, want_rows, want_values};
 use super::levels::{Level, Levels};
+use super::merge::{actions, by_partition, check_values};
 use super::partition_key::hash_key;
-use super::routed::{Key, Routed, RowCheck, Table};
+use super::routed::{Key, Repetition, Routed, RowCheck, Table};
 use super::rows;
 use super::security::Secured;
 use super::shape::{check_level, check_range_table, check_shape};
@@ -41,7 +42,7 @@ pub fn refuse<T>(message: &'static str) -> Result<T, Error> {
 ///
 /// # Safety
 /// `query` is valid, its relations are locked; nothing of it is changed.
-pub unsafe fn decide(query: *mut pg_sys::Query, cursor_options: i32) -> Result<Decision, Error> {
+pub unsafe fn decide(query: *mut pg_sys::Query) -> Result<Decision, Error> {
     // SAFETY: per the contract.
     unsafe {
         let levels = Levels::of(query);
@@ -71,7 +72,7 @@ pub unsafe fn decide(query: *mut pg_sys::Query, cursor_options: i32) -> Result<D
         }
         let taken = match differ {
             true => refuse("its tables are in different colocation groups"),
-            false => take(query, levels, cursor_options, &tables),
+            false => take(query, levels, &tables),
         };
         match taken {
             Ok(routed) => Ok(Decision::Taken(routed)),
@@ -112,12 +113,11 @@ unsafe fn some_table_is_fixed(query: *mut pg_sys::Query, tables: &[Table]) -> bo
 unsafe fn take(
     query: *mut pg_sys::Query,
     levels: Levels,
-    cursor_options: i32,
     tables: &[Table],
 ) -> Result<Routed, Error> {
     // SAFETY: a valid query; guarded calls.
     unsafe {
-        check_shape(query, cursor_options)?;
+        check_shape(query)?;
         for (at, level) in levels.iter() {
             check_level(level)?;
             check_range_table(&levels, at, tables)?;
@@ -134,7 +134,23 @@ unsafe fn take(
             }
         }
         let pins = ColumnPins::of(&levels)?;
-        let keys = fixed_keys(query, &pins, tables, &columns)?;
+        let (keys, merge) = match fixed_keys(query, &pins, tables, &columns) {
+            Err(Error::Refused(_)) if (*query).commandType == CmdType::CMD_MERGE => {
+                (Vec::new(), Some(by_partition(query, &levels, &pins, tables, &columns)?))
+            }
+            keys => (keys?, None),
+        };
+        let query = merge.as_ref().map_or(query, |merge| merge.query);
+        let levels_now;
+        let levels = match &merge {
+            Some(_) => {
+                levels_now = Levels::of(query);
+                &levels_now
+            }
+            None => &levels,
+        };
+        let partition = merge.as_ref().and_then(|merge| merge.partition);
+        partition.into_iter().for_each(|partition| hoist.want(partition));
         keys.iter().for_each(|key| hoist.want(key.value.unwrap_or_default()));
         // One text for all values, wherever they are mentioned.
         for table in tables {
@@ -143,16 +159,18 @@ unsafe fn take(
             values.for_each(|value| hoist.want(value));
         }
         if (*query).commandType == CmdType::CMD_INSERT {
-            want_values(query, &levels, &mut hoist)?;
+            want_values(query, levels, &mut hoist)?;
+        }
+        if (*query).commandType == CmdType::CMD_MERGE {
+            check_values(levels)?;
+            want_rows(levels, &mut hoist)?;
+            for action in actions(query) {
+                want_constants((*action).targetList, &mut hoist);
+            }
         }
         check_writes(query, tables, &columns)?;
         if (*query).commandType == CmdType::CMD_UPDATE {
-            for entry in cells::<pg_sys::TargetEntry>((*query).targetList) {
-                // A constant of whatever type goes as a parameter of the column's.
-                if (*(*entry).expr).type_ == NodeTag::T_Const {
-                    hoist.want((*entry).expr.cast());
-                }
-            }
+            want_constants((*query).targetList, &mut hoist);
         }
         let rewritten = hoist.rewrite(query);
         for (_, level) in Levels::of(rewritten).iter() {
@@ -175,7 +193,26 @@ unsafe fn take(
                 violation: check.violation,
             })
             .collect();
+        let repetition = match merge {
+            None => Repetition::Once,
+            Some(_) => Repetition::EachPartition(partition.map(|p| hoist.index_or_add(p))),
+        };
         let tables = tables.to_vec();
-        Ok(Routed { query: rewritten, values: hoist.values, tables, keys, checks })
+        Ok(Routed { query: rewritten, values: hoist.values, tables, keys, checks, repetition })
+    }
+}
+
+/// A constant of whatever type, or domain, goes as a parameter of its column's.
+unsafe fn want_constants(targets: *mut pg_sys::List, hoist: &mut Hoist) {
+    // SAFETY: a list of assignments.
+    unsafe {
+        for entry in cells::<pg_sys::TargetEntry>(targets) {
+            let expression: *mut pg_sys::Node = (*entry).expr.cast();
+            let is_of_domain =
+                (*expression).type_ == NodeTag::T_CoerceToDomain && same_for_all_rows(expression);
+            if (*expression).type_ == NodeTag::T_Const || is_of_domain {
+                hoist.want(expression);
+            }
+        }
     }
 }

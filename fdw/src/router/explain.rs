@@ -1,4 +1,5 @@
-//! What EXPLAIN shows of a routed statement: its node, and what runs there.
+//! What EXPLAIN shows of a routed statement: its node, and what runs there; of one
+//! that is run for each partition, of their first.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -9,7 +10,7 @@ use super::callbacks::{RouterScan, prepare};
 use super::running::{Place, Running};
 use crate::cluster_map;
 use crate::error::callback;
-use crate::explain::{node as show_node, text};
+use crate::explain::{integer, node as show_node, text};
 use crate::placement::Placement;
 
 mod raw {
@@ -32,6 +33,12 @@ pub unsafe extern "C-unwind" fn explain(
         if !callback(|| Ok(may_be_prepared(node, es))) {
             return;
         }
+        callback(|| {
+            if let Some(partitions) = Running::of(node).partitions() {
+                integer(es, c"Partitions", i64::from(partitions));
+            }
+            Ok(())
+        });
         prepare(node);
         let here = callback(|| {
             Ok(match Running::of(node).place() {

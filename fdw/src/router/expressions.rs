@@ -8,6 +8,7 @@ use pgrx::pg_sys::{CmdType, Node, NodeTag};
 
 use super::decision::refuse;
 use super::levels::Level;
+use super::merge::actions;
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 use crate::placement::Placement;
@@ -53,6 +54,15 @@ pub unsafe fn check_expressions(level: &Level) -> Result<(), Error> {
         ships(q.havingQual)?;
         ships(q.limitOffset)?;
         ships(q.limitCount)?;
+        for action in actions(q) {
+            ships((*action).qual)?;
+            for entry in cells::<pg_sys::TargetEntry>((*action).targetList) {
+                let expression: *mut Node = (*entry).expr.cast();
+                if !is_plain_column(entry) && (*expression).type_ != NodeTag::T_Param {
+                    ships(expression)?;
+                }
+            }
+        }
         if let Some(conflict) = q.onConflict.as_ref() {
             for entry in cells::<pg_sys::TargetEntry>(conflict.onConflictSet) {
                 let expression: *mut Node = (*entry).expr.cast();
@@ -64,6 +74,12 @@ pub unsafe fn check_expressions(level: &Level) -> Result<(), Error> {
             ships(conflict.onConflictWhere)?;
         }
         for entry in cells::<pg_sys::RangeTblEntry>(q.rtable) {
+            for function in cells::<pg_sys::RangeTblFunction>((*entry).functions) {
+                if !(*function).funccolnames.is_null() {
+                    return refuse("a function in FROM returns records");
+                }
+                ships((*function).funcexpr)?;
+            }
             for row in cells::<pg_sys::List>((*entry).values_lists) {
                 for value in cells::<Node>(row).filter(|value| (**value).type_ != NodeTag::T_Param)
                 {
@@ -71,7 +87,23 @@ pub unsafe fn check_expressions(level: &Level) -> Result<(), Error> {
                 }
             }
         }
+        for window in cells::<pg_sys::WindowClause>(q.windowClause) {
+            ships((*window).startOffset)?;
+            ships((*window).endOffset)?;
+            for function in [(*window).startInRangeFunc, (*window).endInRangeFunc] {
+                if !is_builtin(function) && function != pg_sys::InvalidOid {
+                    return refuse("it uses a window frame of a type that is not built in");
+                }
+            }
+        }
+        let windows: Vec<*mut pg_sys::SortGroupClause> =
+            cells::<pg_sys::WindowClause>(q.windowClause)
+                .flat_map(|window| {
+                    cells((*window).partitionClause).chain(cells((*window).orderClause))
+                })
+                .collect();
         let clauses = cells::<pg_sys::SortGroupClause>(q.sortClause)
+            .chain(windows)
             .chain(cells(q.groupClause))
             .chain(cells(q.distinctClause));
         if !clauses.chain(set_clauses(q.setOperations)).all(|clause| is_known_clause(clause)) {

@@ -10,6 +10,7 @@ use super::column_pins::{ColumnPins, KeyValue, same_for_all_rows};
 use super::decision::refuse;
 use super::hoist::{Hoist, depends_on_rows};
 use super::levels::Levels;
+use super::merge::actions;
 use super::partition_key::{KeyColumn, hash_key};
 use super::routed::Table;
 use super::rows;
@@ -76,6 +77,11 @@ pub unsafe fn fixed_keys(
                     }
                 }
             };
+            if (*query).commandType == CmdType::CMD_MERGE
+                && table.place == (0, (*query).resultRelation as u32)
+            {
+                check_merged_keys(query, pins, columns, &keys)?;
+            }
             match &common {
                 None => common = Some(keys),
                 Some(first) if first.iter().zip(&keys).all(|(a, b)| a.is_same(b)) => {}
@@ -83,6 +89,30 @@ pub unsafe fn fixed_keys(
             }
         }
         Ok(common.unwrap_or_default())
+    }
+}
+
+/// Rows that a MERGE inserts are for the same values as those that it changes.
+unsafe fn check_merged_keys(
+    query: *const pg_sys::Query,
+    pins: &ColumnPins<'_>,
+    columns: &[KeyColumn],
+    keys: &[KeyPart],
+) -> Result<(), Error> {
+    // SAFETY: a valid MERGE.
+    unsafe {
+        for action in actions(query).filter(|a| (**a).commandType == CmdType::CMD_INSERT) {
+            for (column, key) in columns.iter().zip(keys) {
+                let new = cells::<pg_sys::TargetEntry>((*action).targetList)
+                    .find(|entry| (**entry).resno == column.attribute)
+                    .and_then(|entry| pins.value_of_expression(0, (*entry).expr.cast(), column))
+                    .map(|found| KeyPart { value: Some(found.value), function: found.function });
+                if new.is_none_or(|new| !new.is_same(key)) {
+                    return refuse("it inserts rows of another value of a distribution column");
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -181,6 +211,17 @@ pub unsafe fn want_values(
                 return refuse("it inserts rows that a function returns");
             }
         }
+        want_rows(levels, hoist)
+    }
+}
+
+/// The VALUES of a statement that writes are computed here, once.
+///
+/// # Safety
+/// `levels` are a valid statement's.
+pub unsafe fn want_rows(levels: &Levels, hoist: &mut Hoist) -> Result<(), Error> {
+    // SAFETY: per the contract; lists hold what analysis has put there.
+    unsafe {
         let mut count = 0;
         for (_, level) in levels.iter() {
             for entry in cells::<pg_sys::RangeTblEntry>((*level.query).rtable) {
@@ -196,7 +237,7 @@ pub unsafe fn want_values(
             }
         }
         if count > MOST_VALUES {
-            return refuse("it inserts more values than are sent as parameters");
+            return refuse("it contains more values than are sent as parameters");
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod leaf;
 mod levels;
 mod local;
 mod memo;
+mod merge;
 mod partition_key;
 mod plan;
 mod private;
@@ -33,6 +34,7 @@ mod rows;
 mod running;
 mod security;
 mod shape;
+mod statement_triggers;
 mod writes;
 
 pub use callbacks::init;

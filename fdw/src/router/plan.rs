@@ -12,6 +12,8 @@ use super::decision::{Decision, decide};
 use super::levels::Levels;
 use super::private::RouterPrivate;
 use super::routed::Routed;
+use super::rows::node;
+use super::statement_triggers::StatementTriggers;
 use crate::backend::cells;
 use crate::error::{Error, Refusal};
 
@@ -38,22 +40,39 @@ pub unsafe fn plan(
 ) -> Result<Planned, Error> {
     // SAFETY: per the contract.
     unsafe {
-        Ok(match decide(query, cursor_options)? {
+        Ok(match decide(query)? {
             Decision::NotOurs => Planned::NotOurs,
             Decision::Refused(refusal, is_point) => Planned::Refused(refusal, is_point),
             Decision::Taken(routed) => {
-                Planned::Statement(statement(query, routed, !parameters.is_null())?)
+                let plan = statement(query, routed, !parameters.is_null())?;
+                if cursor_options as u32 & pg_sys::CURSOR_OPT_SCROLL != 0 {
+                    (*plan).planTree = kept((*plan).planTree);
+                }
+                Planned::Statement(plan)
             }
         })
     }
 }
 
-unsafe fn node<T>(tag: NodeTag) -> *mut T {
-    // SAFETY: zeroed memory of the node's size; every node begins with its tag.
+/// A plan that keeps its rows, so that a cursor may go back: a remote statement is
+/// read once.
+unsafe fn kept(plan: *mut pg_sys::Plan) -> *mut pg_sys::Plan {
+    // SAFETY: nodes made here; guarded.
     unsafe {
-        let node = pg_sys::palloc0(size_of::<T>());
-        (*node.cast::<Node>()).type_ = tag;
-        node.cast()
+        let material: *mut pg_sys::Material = node(NodeTag::T_Material);
+        let top = &raw mut (*material).plan;
+        for entry in cells::<pg_sys::TargetEntry>((*plan).targetlist) {
+            let copy: *mut pg_sys::TargetEntry = pg_sys::copyObjectImpl(entry.cast()).cast();
+            (*(*copy).expr.cast::<pg_sys::Var>()).varno = pg_sys::OUTER_VAR;
+            (*top).targetlist = pg_sys::lappend((*top).targetlist, copy.cast());
+        }
+        (*top).startup_cost = (*plan).startup_cost;
+        (*top).total_cost = (*plan).total_cost;
+        (*top).plan_rows = (*plan).plan_rows;
+        (*top).plan_width = (*plan).plan_width;
+        (*top).lefttree = plan;
+        (*plan).plan_node_id = 1;
+        top
     }
 }
 
@@ -192,6 +211,8 @@ unsafe fn scan(
             is_for_values,
             keys: routed.keys,
             checks: routed.checks,
+            repetition: routed.repetition,
+            triggers: StatementTriggers::of(query),
         };
         (*scan).custom_private = private.to_list();
         (*scan).methods = &raw const SCAN_METHODS.0;
@@ -206,7 +227,10 @@ unsafe fn scan(
 }
 
 /// The number of partitions, if they are the remainders of one modulus.
-unsafe fn partitions(parent: pg_sys::Oid) -> Result<u32, Error> {
+///
+/// # Safety
+/// The parent is locked.
+pub unsafe fn partitions(parent: pg_sys::Oid) -> Result<u32, Error> {
     // SAFETY: the parent is locked; guarded; the descriptor is read while it is open.
     let (parts, remainders) = unsafe {
         let relation = pg_sys::table_open(parent, pg_sys::NoLock as i32);

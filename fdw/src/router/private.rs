@@ -3,8 +3,13 @@
 
 use pgrx::pg_sys;
 
-use super::routed::{Key, RowCheck, Violation};
+use super::routed::{Key, Repetition, RowCheck, Violation};
+use super::statement_triggers::StatementTriggers;
 use crate::backend::{cells, int_list, ints, oids, string_node, text_of};
+
+/// [`Repetition`] without a parameter.
+const ONCE: i32 = -1;
+const UNNUMBERED: i32 = -2;
 
 /// The parts, in the list's order: Query, integers, OIDs, strings.
 pub struct RouterPrivate {
@@ -22,13 +27,23 @@ pub struct RouterPrivate {
     pub keys: Vec<Key>,
     /// What must be true before it runs.
     pub checks: Vec<RowCheck>,
+    /// How often it is run.
+    pub repetition: Repetition,
+    /// What is fired around it.
+    pub triggers: StatementTriggers,
 }
 
 impl RouterPrivate {
     /// For the plan.
     pub fn to_list(&self) -> *mut pg_sys::List {
         let counts = [self.parents.len(), self.keys.len(), self.checks.len()];
-        let mut numbers = vec![self.modulus as i32, i32::from(self.is_for_values)];
+        let repetition = match self.repetition {
+            Repetition::Once => ONCE,
+            Repetition::EachPartition(None) => UNNUMBERED,
+            Repetition::EachPartition(Some(parameter)) => parameter as i32,
+        };
+        let mut numbers = vec![self.modulus as i32, i32::from(self.is_for_values), repetition];
+        numbers.extend([self.triggers.target as i32, self.triggers.to_bits()]);
         numbers.extend(counts.iter().map(|count| *count as i32));
         numbers.extend(&self.modes);
         numbers.extend(self.keys.iter().map(|key| key.parameter.map_or(-1, |p| p as i32)));
@@ -70,8 +85,8 @@ impl RouterPrivate {
                 .map(|name| text_of((*name).sval))
                 .collect();
             let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
-            let [parents, keys, checks] = [2, 3, 4].map(|at| number(at) as usize);
-            let mut rest = numbers.iter().skip(5).copied();
+            let [parents, keys, checks] = [5, 6, 7].map(|at| number(at) as usize);
+            let mut rest = numbers.iter().skip(8).copied();
             let modes = rest.by_ref().take(parents).collect();
             let key_parameters: Vec<i32> = rest.by_ref().take(keys).collect();
             let check_parameters: Vec<i32> = rest.take(checks).collect();
@@ -82,6 +97,11 @@ impl RouterPrivate {
                 modes,
                 modulus: number(0) as u32,
                 is_for_values: number(1) != 0,
+                triggers: StatementTriggers::from_bits(number(3) as u32, number(4)),
+                repetition: match number(2) {
+                    ONCE => Repetition::Once,
+                    other => Repetition::EachPartition(usize::try_from(other).ok()),
+                },
                 keys: functions
                     .chunks_exact(2)
                     .zip(key_parameters)

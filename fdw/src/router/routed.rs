@@ -42,6 +42,16 @@ pub struct RowCheck {
     pub violation: Violation,
 }
 
+/// How often a statement is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// For the partition that its key names.
+    Once,
+    /// For each partition, whose number is given to the parameter of this index, if
+    /// the statement asks for it.
+    EachPartition(Option<usize>),
+}
+
 /// What is known of it when it is planned.
 pub struct Routed {
     /// The statement with `$n` in place of what is computed here; its range table
@@ -55,4 +65,6 @@ pub struct Routed {
     pub keys: Vec<Key>,
     /// Checks of new rows.
     pub checks: Vec<RowCheck>,
+    /// How often it is run.
+    pub repetition: Repetition,
 }

@@ -157,7 +157,11 @@ unsafe fn around_select(query: *mut pg_sys::Query) -> *mut pg_sys::Query {
     }
 }
 
-unsafe fn node<T>(tag: NodeTag) -> *mut T {
+/// A node with nothing in it.
+///
+/// # Safety
+/// `tag` is that of `T`.
+pub unsafe fn node<T>(tag: NodeTag) -> *mut T {
     // SAFETY: zeroed memory of the node's size; every node begins with its tag.
     unsafe {
         let node = pg_sys::palloc0(size_of::<T>());

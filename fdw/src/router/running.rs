@@ -11,7 +11,8 @@ use super::callbacks::RouterScan;
 use super::leaf::{over_leaves, remote_sql};
 use super::memo::{Known, Memo, version_of};
 use super::plan::{is_local, leaf_of};
-use super::routed::Violation;
+use super::routed::{Repetition, Violation};
+use super::statement_triggers::StatementTriggers;
 use crate::backend::{attributes, cells};
 use crate::error::{Error, Refusal, SqlState};
 use crate::scan::{Effects, Evaluated, ScanState};
@@ -89,6 +90,8 @@ pub struct Running {
     parameters: Evaluated,
     types: Vec<pg_sys::Oid>,
     stage: Stage,
+    /// Of a statement that is run for each partition, the present one.
+    partition: u32,
     /// Keeps the plan over local leaves where it is.
     in_use: Option<Rc<()>>,
 }
@@ -109,6 +112,7 @@ impl Running {
                 parameters: Evaluated::unwritten(node.cast(), expressions, context),
                 types: cells::<pg_sys::Node>(expressions).map(|e| pg_sys::exprType(e)).collect(),
                 stage: Stage::New,
+                partition: 0,
                 in_use: None,
             };
             (*node).running = PgMemoryContexts::For(context).leak_and_drop_on_delete(state);
@@ -162,7 +166,9 @@ impl Running {
     /// Finds the partition and what is known of it.
     unsafe fn choose(&mut self, node: *mut RouterScan) -> Result<(), Error> {
         let memo = self.memo.clone();
-        memo.executions.set(memo.executions.get() + 1);
+        if self.partition == 0 {
+            memo.executions.set(memo.executions.get() + 1);
+        }
         for check in &memo.private.checks {
             // SAFETY: an evaluated boolean for each.
             let is_true = unsafe {
@@ -174,7 +180,20 @@ impl Running {
             }
         }
         // SAFETY: per the callers' contracts.
-        let partition = unsafe { memo.partition(self.parameters.values, self.parameters.nulls) };
+        let partition = match memo.private.repetition {
+            // SAFETY: as above.
+            Repetition::Once => unsafe {
+                memo.partition(self.parameters.values, self.parameters.nulls)
+            },
+            Repetition::EachPartition(parameter) => {
+                if let Some(parameter) = parameter {
+                    let number = pg_sys::Datum::from(self.partition as i32);
+                    // SAFETY: an int4 that was evaluated with the others.
+                    unsafe { *self.parameters.values.add(parameter) = number };
+                }
+                self.partition
+            }
+        };
         let known = match memo.known(partition) {
             Some(known) => known,
             None => {
@@ -315,6 +334,20 @@ impl Running {
         }
     }
 
+    /// Has a cursor's remote statement see what is there now, not what is there when
+    /// it is first read from.
+    ///
+    /// # Safety
+    /// It has been prepared.
+    pub unsafe fn bind(&mut self) -> Result<(), Error> {
+        if let Stage::Remote { scan, is_started, .. } = &mut self.stage {
+            *is_started = true;
+            // SAFETY: per the contract: its parameters have been evaluated.
+            unsafe { scan.bind()? };
+        }
+        Ok(())
+    }
+
     /// Puts the next row of a remote statement into the node's slot, or leaves it
     /// empty at the end, and counts what was changed.
     ///
@@ -331,8 +364,10 @@ impl Running {
             let writes = (*whole).commandType != pg_sys::CmdType::CMD_SELECT;
             if !*is_started {
                 *is_started = true;
+                let is_alone = self.memo.private.repetition == Repetition::Once
+                    && !self.memo.private.triggers.fire();
                 let errand = if writes {
-                    session::is_whole_transaction(estate).then_some(Errand::Write)
+                    (is_alone && session::is_whole_transaction(estate)).then_some(Errand::Write)
                 } else {
                     session::reads_alone(estate).then_some(Errand::Read)
                 };
@@ -350,6 +385,31 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// What is fired around it.
+    pub fn triggers(&self) -> StatementTriggers {
+        self.memo.private.triggers
+    }
+
+    /// For how many partitions it is run, if that is more than what its key says.
+    pub fn partitions(&self) -> Option<u32> {
+        let private = &self.memo.private;
+        (private.repetition != Repetition::Once).then_some(private.modulus)
+    }
+
+    /// At the end of what was run for one partition: turns to the next one, if there
+    /// is one for this statement.
+    pub fn advance(&mut self) -> bool {
+        let private = &self.memo.private;
+        let is_last = self.partition + 1 >= private.modulus;
+        if private.repetition == Repetition::Once || is_last {
+            return false;
+        }
+        self.end();
+        self.partition += 1;
+        self.stage = Stage::Evaluating;
+        true
     }
 
     /// Closes what is open on another node.

@@ -54,6 +54,10 @@ impl Secured {
             if !has_barrier {
                 return Ok(Secured { query, levels, checks: Vec::new() });
             }
+            // Its condition decides which rows match, not which may be seen.
+            if (*query).commandType == CmdType::CMD_MERGE {
+                return refuse("row security applies to a table of a MERGE");
+            }
             for (at, level) in levels.iter() {
                 if !is_behind_barrier(&levels, at) {
                     for condition in conditions((*level.query).jointree.cast()) {
@@ -125,7 +129,10 @@ unsafe fn merge(level: &Level) -> Result<(), Error> {
 }
 
 /// Whether each row of a join tree has a row of this entry in it.
-unsafe fn is_always_there(node: *mut Node, index: u32) -> bool {
+///
+/// # Safety
+/// `node` is a join tree of an analysed query.
+pub unsafe fn is_always_there(node: *mut Node, index: u32) -> bool {
     // SAFETY: a join tree; casts follow the tags.
     unsafe {
         match (*node).type_ {

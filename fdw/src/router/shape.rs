@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_char;
+use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, RTEKind};
@@ -10,32 +11,31 @@ use pgrx::pg_sys::{CmdType, RTEKind};
 use super::columns::takes_whole_rows;
 use super::decision::refuse;
 use super::levels::{Level, Levels};
+use super::merge::actions;
 use super::routed::Table;
 use crate::backend::cells;
 use crate::cluster_map;
 use crate::error::Error;
 
-/// Cursors may be read backwards, which a remote statement cannot.
-const CURSOR: u32 = pg_sys::CURSOR_OPT_SCROLL | pg_sys::CURSOR_OPT_FAST_PLAN;
-
 /// What makes a statement something else than one statement on another node.
 ///
 /// # Safety
 /// `query` is a valid analysed statement.
-pub unsafe fn check_shape(query: *const pg_sys::Query, cursor_options: i32) -> Result<(), Error> {
+pub unsafe fn check_shape(query: *const pg_sys::Query) -> Result<(), Error> {
     // SAFETY: a valid query.
     let q = unsafe { &*query };
     if !matches!(
         q.commandType,
-        CmdType::CMD_SELECT | CmdType::CMD_INSERT | CmdType::CMD_UPDATE | CmdType::CMD_DELETE
+        CmdType::CMD_SELECT
+            | CmdType::CMD_INSERT
+            | CmdType::CMD_UPDATE
+            | CmdType::CMD_DELETE
+            | CmdType::CMD_MERGE
     ) {
         return refuse("it is a command that is not routed");
     }
     if q.querySource != pg_sys::QuerySource::QSRC_ORIGINAL {
         return refuse("it comes from a rule");
-    }
-    if cursor_options as u32 & CURSOR != 0 {
-        return refuse("it is a cursor's");
     }
     if q.hasModifyingCTE {
         return refuse("it contains a WITH query that writes");
@@ -51,9 +51,6 @@ pub unsafe fn check_level(level: &Level) -> Result<(), Error> {
     // SAFETY: a valid query.
     unsafe {
         let q = &*level.query;
-        if q.hasWindowFuncs || !q.windowClause.is_null() || !q.groupingSets.is_null() {
-            return refuse("it contains window functions or grouping sets");
-        }
         if q.hasRecursive {
             return refuse("it contains a recursive query");
         }
@@ -91,6 +88,7 @@ pub unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) ->
                     | RTEKind::RTE_SUBQUERY
                     | RTEKind::RTE_VALUES
                     | RTEKind::RTE_RESULT
+                    | RTEKind::RTE_FUNCTION
             ) || (e.rtekind == RTEKind::RTE_CTE
                 && levels.behind(at, entry).is_some());
             if is_view || is_read_here || index == excluded {
@@ -108,8 +106,12 @@ pub unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) ->
             }
             let relation = pg_sys::table_open(e.relid, pg_sys::NoLock as i32);
             let is_target = index == (*query).resultRelation as u32;
-            let fires_here = is_target
-                && fires_for_statements((*relation).trigdesc, command, (*query).onConflict);
+            let sees_rows = is_target
+                && (sees_rows_together((*relation).trigdesc, command, (*query).onConflict)
+                    || actions(query).any(|action| {
+                        let does = (*action).commandType;
+                        sees_rows_together((*relation).trigdesc, does, null_mut())
+                    }));
             let descriptor = (*relation).rd_att;
             let natts = (*descriptor).natts as usize;
             let has_dropped = (*descriptor).attrs.as_slice(natts).iter().any(|a| a.attisdropped);
@@ -117,35 +119,28 @@ pub unsafe fn check_range_table(levels: &Levels, at: usize, tables: &[Table]) ->
             if has_dropped && takes_whole_rows(levels.level(0).query) {
                 return refuse("it takes rows as a whole of a table that had columns dropped");
             }
-            if fires_here {
-                return refuse("the table has triggers for statements");
+            if sees_rows {
+                return refuse("the table has triggers with transition tables");
             }
         }
         Ok(())
     }
 }
 
-/// Whether a table has triggers that no partition has: those FOR EACH STATEMENT, and
-/// those that see all changed rows together. Row triggers are the leaf's.
-unsafe fn fires_for_statements(
+/// Whether a table has triggers that see all changed rows together. Row triggers are
+/// the leaf's, and those FOR EACH STATEMENT are fired here.
+unsafe fn sees_rows_together(
     triggers: *const pg_sys::TriggerDesc,
     command: CmdType::Type,
     conflict: *const pg_sys::OnConflictExpr,
 ) -> bool {
     // SAFETY: null or the relation's own, while it is open.
     let Some(t) = (unsafe { triggers.as_ref() }) else { return false };
-    let inserts =
-        t.trig_insert_before_statement || t.trig_insert_after_statement || t.trig_insert_new_table;
-    let updates = t.trig_update_before_statement
-        || t.trig_update_after_statement
-        || t.trig_update_old_table
-        || t.trig_update_new_table;
-    let deletes =
-        t.trig_delete_before_statement || t.trig_delete_after_statement || t.trig_delete_old_table;
+    let updates = t.trig_update_old_table || t.trig_update_new_table;
     match command {
-        CmdType::CMD_INSERT => inserts || (!conflict.is_null() && updates),
+        CmdType::CMD_INSERT => t.trig_insert_new_table || (!conflict.is_null() && updates),
         CmdType::CMD_UPDATE => updates,
-        CmdType::CMD_DELETE => deletes,
+        CmdType::CMD_DELETE => t.trig_delete_old_table,
         _ => false,
     }
 }

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{CmdType, NodeTag};
 
 use super::decision::refuse;
+use super::merge::actions;
 use super::partition_key::{KeyColumn, hash_key};
 use super::routed::Table;
 use crate::backend::cells;
@@ -36,6 +37,18 @@ pub unsafe fn check_writes(
         };
         if (*query).commandType == CmdType::CMD_UPDATE && assigns_key((*query).targetList) {
             return refuse("it assigns to a distribution column");
+        }
+        // The rewriter has taken `SET generated = DEFAULT` away.
+        if (*query).commandType == CmdType::CMD_UPDATE && (*query).targetList.is_null() {
+            return refuse("it assigns to generated columns only");
+        }
+        for action in actions(query).filter(|a| (**a).commandType == CmdType::CMD_UPDATE) {
+            if assigns_key((*action).targetList) {
+                return refuse("it assigns to a distribution column");
+            }
+            if (*action).targetList.is_null() {
+                return refuse("it assigns to generated columns only");
+            }
         }
         if let Some(conflict) = (*query).onConflict.as_ref() {
             if conflict.constraint != pg_sys::InvalidOid {

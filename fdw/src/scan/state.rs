@@ -215,6 +215,18 @@ impl ScanState {
         Ok(())
     }
 
+    /// Has the portal bound, to see what is there now, without asking for rows. The
+    /// parameters have been evaluated.
+    ///
+    /// # Safety
+    /// As [`start`](Self::start).
+    pub unsafe fn bind(&mut self) -> Result<(), Error> {
+        // SAFETY: per the contract.
+        unsafe { self.parameters.encode() };
+        self.run = Some(self.bound_run()?);
+        Ok(())
+    }
+
     /// Puts the next row into `slot`, or leaves it empty at the end; in async mode
     /// also if it has not come.
     ///
@@ -382,12 +394,16 @@ impl ScanState {
     /// INSERT … SELECT from the same table would take its own rows in again.
     fn bind_ahead(&mut self) -> Result<(), Error> {
         if self.parameters.writers.is_empty() {
-            let (mut run, user) = self.prepare_run()?;
-            let request = self.request(&run.portal, 0);
-            run.bound = Some(run.slot.enter()?.bind(&request, user)?);
-            self.run = Some(run);
+            self.run = Some(self.bound_run()?);
         }
         Ok(())
+    }
+
+    fn bound_run(&self) -> Result<Run, Error> {
+        let (mut run, user) = self.prepare_run()?;
+        let request = self.request(&run.portal, 0);
+        run.bound = Some(run.slot.enter()?.bind(&request, user)?);
+        Ok(run)
     }
 
     fn request<'a>(&'a self, portal: &'a str, max_rows: i32) -> Request<'a> {

@@ -10,7 +10,7 @@ use crate::error::{Error, Report, SqlState, emit, quietly};
 
 /// The session with one node.
 pub struct Remote {
-    slot: Rc<Slot>,
+    pub(super) slot: Rc<Slot>,
 }
 
 /// An open session of this backend.

@@ -5,6 +5,7 @@ mod api;
 mod callbacks;
 mod commit;
 mod copy_in;
+mod copy_out;
 mod definitions;
 mod dialog;
 mod everywhere;
@@ -25,6 +26,7 @@ pub use api::{
     OpenSession, Remote, disconnect, execute_on_all, for_node, open_sessions, unreachable,
 };
 pub use callbacks::init;
+pub use copy_out::CopyOut;
 pub(crate) use definitions::note as note_relations;
 pub use dialog::Dialog;
 pub use everywhere::{Call, Calling, Everywhere};

@@ -210,6 +210,18 @@ impl Walker {
                     Collation::None
                 }
                 NodeTag::T_Aggref if self.takes_aggregates => self.aggregate(node.cast())?,
+                NodeTag::T_WindowFunc if self.takes_queries => {
+                    let w = node.cast::<pg_sys::WindowFunc>();
+                    self.function((*w).winfnoid)?;
+                    let arguments = self.all((*w).args, None)?;
+                    self.walk((*w).aggfilter.cast(), None)?;
+                    self.input(arguments, (*w).inputcollid)?;
+                    arguments.of_result((*w).wincollid)
+                }
+                NodeTag::T_GroupingFunc if self.takes_queries => {
+                    self.all((*node.cast::<pg_sys::GroupingFunc>()).args, None)?;
+                    Collation::None
+                }
                 NodeTag::T_CaseExpr => self.case(node.cast(), case_argument)?,
                 NodeTag::T_CaseTestExpr => {
                     let c = node.cast::<pg_sys::CaseTestExpr>();
@@ -288,7 +300,13 @@ impl Walker {
         if !is_ours || v.varlevelsup != 0 {
             return no("it refers to another relation");
         }
-        if v.varattno < 0 && i32::from(v.varattno) != pg_sys::SelfItemPointerAttributeNumber {
+        // What a row over there has is said by a statement that runs there as a whole.
+        let is_known = match i32::from(v.varattno) {
+            pg_sys::SelfItemPointerAttributeNumber => true,
+            pg_sys::TableOidAttributeNumber => false,
+            number => number >= 0 || self.takes_queries,
+        };
+        if !is_known {
             return no("it refers to a system column, which differs there");
         }
         Ok(Collation::of_column(v.varcollid))

@@ -9,7 +9,7 @@ use postgres_protocol::message::backend::Message;
 
 use super::stream::Stream;
 use super::wait::{Readiness, WaitSet};
-use super::{Address, Interrupts, Reply, Stop};
+use super::{Address, Interrupts, Reply, RowBuffer, Stop};
 use crate::error::RemoteError;
 
 /// Names one request of a connection; later requests have greater numbers.
@@ -210,26 +210,27 @@ impl Connection {
 
     /// Takes what the kernel has. One read unless it filled the buffer.
     pub fn receive(&mut self) {
-        loop {
-            match self.stream.read(&mut self.landing) {
-                Ok(0) => {
-                    self.parse();
-                    self.give_up("the server closed the connection unexpectedly");
-                    return;
-                }
-                Ok(n) => {
-                    self.input.extend_from_slice(&self.landing[..n]);
-                    self.parse();
-                    if n < READ_SIZE {
-                        return;
-                    }
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.give_up(&e.to_string());
-                    return;
-                }
+        while self.receive_once() {}
+    }
+
+    /// One read. Whether it filled the buffer: then there is more.
+    fn receive_once(&mut self) -> bool {
+        match self.stream.read(&mut self.landing) {
+            Ok(0) => {
+                self.parse();
+                self.give_up("the server closed the connection unexpectedly");
+                false
+            }
+            Ok(n) => {
+                self.input.extend_from_slice(&self.landing[..n]);
+                self.parse();
+                n == READ_SIZE
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+            Err(e) if e.kind() == ErrorKind::Interrupted => true,
+            Err(e) => {
+                self.give_up(&e.to_string());
+                false
             }
         }
     }
@@ -249,6 +250,32 @@ impl Connection {
         interrupts: Interrupts,
     ) -> Result<(), Stop> {
         self.wait_until(deadline, interrupts, |c| c.is_done(ticket))
+    }
+
+    /// Waits until COPY data of this request have come, or its reply is complete.
+    /// Reads as little as it can: the server waits for whoever is slow.
+    pub fn wait_for_data(&mut self, ticket: Ticket, interrupts: Interrupts) -> Result<(), Stop> {
+        loop {
+            let has_data =
+                self.owed.iter().any(|owed| owed.ticket == ticket && owed.reply.rows.len() > 0);
+            if has_data || self.is_done(ticket) {
+                return Ok(());
+            }
+            self.flush();
+            if let Some(reason) = &self.lost {
+                return Err(Stop::Lost(reason.clone()));
+            }
+            self.wait.wait(self.readiness(), None, interrupts)?;
+            self.receive_once();
+        }
+    }
+
+    /// COPY data of this request that have come since the last call.
+    pub fn take_data(&mut self, ticket: Ticket) -> RowBuffer {
+        let owed = self.owed.iter_mut().find(|owed| owed.ticket == ticket);
+        let owed = owed.map(|owed| &mut owed.reply);
+        let done = self.done.iter_mut().find(|(done, _)| *done == ticket).map(|(_, reply)| reply);
+        owed.or(done).map(|reply| std::mem::take(&mut reply.rows)).unwrap_or_default()
     }
 
     /// Waits until no reply is owed.
@@ -310,8 +337,9 @@ impl Connection {
 
     fn parse(&mut self) {
         while self.lost.is_none() {
-            // Rows are by far the most frequent: copied straight to their reply.
-            if let Some(b'D') = self.input.first()
+            // Rows and COPY data are by far the most frequent: copied straight to their
+            // reply.
+            if let Some(kind @ (b'D' | b'd')) = self.input.first().copied()
                 && let Some(len) = self.input.get(1..5)
             {
                 let len = u32::from_be_bytes([len[0], len[1], len[2], len[3]]) as usize;
@@ -319,7 +347,10 @@ impl Connection {
                     self.input.reserve((1 + len).saturating_sub(self.input.len()));
                     return;
                 };
-                if let Some(owed) = self.owed.front_mut() {
+                // COPY does not end by itself when nobody wants its data any more.
+                if let Some(owed) = self.owed.front_mut()
+                    && (kind == b'D' || owed.detached.is_none())
+                {
                     owed.reply.rows.push(body);
                 }
                 self.input.advance(1 + len);
@@ -370,6 +401,8 @@ impl Connection {
                     Message::CommandComplete(body) => reply.tag = Some(body.tag()?.to_string()),
                     // COPY's data are sent without waiting to be asked for them.
                     Message::CopyInResponse(_)
+                    | Message::CopyOutResponse(_)
+                    | Message::CopyDone
                     | Message::CloseComplete
                     | Message::EmptyQueryResponse
                     | Message::NoData

@@ -18,6 +18,14 @@ impl RowBuffer {
         self.rows += 1;
     }
 
+    /// Appends all bodies to `into`, one after another.
+    pub fn append_to(&self, into: &mut Vec<u8>) {
+        let mut position = 0;
+        while let Some(body) = self.next_row(&mut position) {
+            into.extend_from_slice(body);
+        }
+    }
+
     /// Takes over the rows of another buffer, after its own.
     pub fn append(&mut self, mut other: RowBuffer) {
         if self.rows == 0 {

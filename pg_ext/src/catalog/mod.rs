@@ -21,7 +21,7 @@ pub use sequences::{
     register_sequence, sequence_with_id, standalone_sequences,
 };
 pub use sharded_tables::{
-    last_table_id, move_partition, next_table_id, note_changed_tables, note_table_id,
+    last_table_id, move_partition, next_table_id, note_changed_tables, note_shape, note_table_id,
     register_replicated, register_table, unregister_table,
 };
 pub use table_definition::{definition_of, definition_of_replicated, read_definition};

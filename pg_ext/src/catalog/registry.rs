@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::str::FromStr;
 
+use cluster::metadata::TokenId;
+use cluster::row_log::RowLogId;
 use cluster::{NodeId, SequenceId, SystemIdentifier, TableId};
 use pgrx::prelude::*;
 
@@ -38,6 +40,10 @@ pub struct ReplicatedTable {
     pub table_id: TableId,
     /// OID on this node.
     pub rel: pg_sys::Oid,
+    /// What carries its changes; triggers, if it has none.
+    pub log: Option<RowLogId>,
+    /// Of a table with a log: the last change of the schema that changed it.
+    pub shape: TokenId,
 }
 
 /// A row of `shardman.node`.
@@ -83,6 +89,7 @@ pub struct Registry {
     epoch: u64,
     sequences: HashMap<pg_sys::Oid, ManagedSequence>,
     replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
+    has_row_logs: bool,
     /// Foreign leaves that have been asked about: asking takes several look-ups
     /// by name. Renamed they are never, and gone only with their table's row.
     foreign_leaves: RefCell<HashMap<pg_sys::Oid, NodeId>>,
@@ -114,6 +121,22 @@ impl Registry {
     /// The replicated table with this id.
     pub fn replicated(&self, id: TableId) -> Option<ReplicatedTable> {
         self.replicated.values().find(|table| table.table_id == id).copied()
+    }
+
+    /// The same if triggers carry its changes.
+    pub fn triggered_of(&self, rel: pg_sys::Oid) -> Option<ReplicatedTable> {
+        self.replicated_of(rel).filter(|table| table.log.is_none())
+    }
+
+    /// The same if a log carries its changes.
+    pub fn logged_of(&self, rel: pg_sys::Oid) -> Option<(ReplicatedTable, RowLogId)> {
+        let table = self.replicated_of(rel)?;
+        Some((table, table.log?))
+    }
+
+    /// Whether any table's changes are carried by a log.
+    pub fn has_row_logs(&self) -> bool {
+        self.has_row_logs
     }
 
     /// All replicated tables, by table id.
@@ -284,10 +307,13 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
     }
     for row in read_latest(
         replicated_table,
-        "SELECT table_id, rel FROM shardman.replicated_table ORDER BY table_id",
+        "SELECT table_id, rel, coalesce(log_id, 0), shape FROM shardman.replicated_table ORDER BY table_id",
     )? {
         let rel = pg_sys::Oid::from(number::<u32>(&row, 1)?);
-        let table = ReplicatedTable { table_id: TableId(number(&row, 0)?), rel };
+        let log = Some(RowLogId(number(&row, 2)?)).filter(|log| *log != RowLogId(0));
+        let shape = TokenId(number(&row, 3)?);
+        let table = ReplicatedTable { table_id: TableId(number(&row, 0)?), rel, log, shape };
+        registry.has_row_logs |= log.is_some();
         registry.replicated.insert(rel, table);
     }
     for row in read_latest(

@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 
 use cluster::TableId;
+use cluster::metadata::TokenId;
 use cluster::rebalance::Relocation;
+use cluster::row_log::TableLog;
 use cluster::sharding::TableDefinition;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -66,12 +68,32 @@ pub fn register_table(definition: &TableDefinition, rel: pg_sys::Oid) -> Result<
 }
 
 /// Enters a replicated table that now exists as `rel` on this node.
-pub fn register_replicated(table: TableId, rel: pg_sys::Oid) -> Result<(), Report> {
+pub fn register_replicated(
+    table: TableId,
+    rel: pg_sys::Oid,
+    log: Option<TableLog>,
+) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     note_table_id(table)?;
     Spi::run_with_args(
-        "INSERT INTO shardman.replicated_table (table_id, rel) VALUES ($1, $2)",
-        &[(table.0 as i64).into(), rel.into()],
+        "INSERT INTO shardman.replicated_table (table_id, rel, log_id, shape)
+         VALUES ($1, $2, $3, $4)",
+        &[
+            (table.0 as i64).into(),
+            rel.into(),
+            log.map(|log| log.log.0 as i32).into(),
+            log.map_or(0, |log| log.shape.0 as i64).into(),
+        ],
+    )?;
+    invalidate()
+}
+
+/// Notes that a change of the schema gives a table with a log another shape.
+pub fn note_shape(table: TableId, shape: TokenId) -> Result<(), Report> {
+    let _acting = ActingAs::owner_of_the_catalogs();
+    Spi::run_with_args(
+        "UPDATE shardman.replicated_table SET shape = $2 WHERE table_id OPERATOR(pg_catalog.=) $1",
+        &[(table.0 as i64).into(), (shape.0 as i64).into()],
     )?;
     invalidate()
 }

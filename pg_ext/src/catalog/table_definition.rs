@@ -1,5 +1,6 @@
 //! Reading a table's definition out of the catalogues.
 
+use cluster::row_log::TableLog;
 use cluster::sharding::{
     ColumnDefinition, ConstraintDefinition, ForeignKeyDefinition, LeafName, SequenceDefinition,
     TableDefinition,
@@ -48,6 +49,7 @@ pub fn read_definition(
     let leaf_name = leaf.map(|leaf| leaf.table_name().to_owned());
     Ok(TableDefinition {
         table_id,
+        log: None,
         schema: described.schema,
         leaf_name: leaf_name.unwrap_or_else(|| described.name.clone()),
         name: described.name,
@@ -82,7 +84,9 @@ pub fn definition_of(table: &ShardedTable) -> Result<TableDefinition, Report> {
 pub fn definition_of_replicated(table: ReplicatedTable) -> Result<TableDefinition, Report> {
     let storage = describe(table.rel)?.storage;
     let (id, no_columns, no_placement) = (table.table_id, Vec::new(), Vec::new());
-    read_definition(table.rel, id, id, no_columns, no_placement, storage)
+    let definition = read_definition(table.rel, id, id, no_columns, no_placement, storage)?;
+    let log = table.log.map(|log| TableLog { log, shape: table.shape });
+    Ok(TableDefinition { log, ..definition })
 }
 
 fn describe(rel: pg_sys::Oid) -> Result<Described, Report> {

@@ -8,14 +8,14 @@ use pgrx::prelude::*;
 use super::step::{Finish, Received, Step};
 use super::{
     OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
-    foreign_keys, maintenance, receive, sequences, storage, tablespace, truncate,
+    foreign_keys, maintenance, receive, restoring, sequences, storage, tablespace, truncate,
 };
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
 use crate::replicated;
 use crate::report::Report;
-use crate::{gate, schema_change, sequence, snapshot};
+use crate::{gate, row_log, schema_change, sequence, settings, snapshot};
 
 /// Decides how a utility statement runs.
 ///
@@ -46,7 +46,17 @@ pub unsafe fn before_utility(
         return Ok(Step::Pass);
     }
     // SAFETY: the caller's.
-    let step = unsafe { step_for(pstmt, query, context) }?;
+    unsafe { schema_change::check_utility((*pstmt).utilityStmt) }?;
+    // SAFETY: the caller's.
+    let restored = if settings::restoring() { unsafe { restoring::before(pstmt) }? } else { None };
+    let step = match restored {
+        Some(step) => {
+            schema_change::note_other_work();
+            step
+        }
+        // SAFETY: the caller's.
+        None => unsafe { step_for(pstmt, query, context) }?,
+    };
     if matches!(step, Step::Pass | Step::Receive(_)) {
         // SAFETY: the caller's.
         unsafe { schema_change::note_utility((*pstmt).utilityStmt, context) };
@@ -110,6 +120,7 @@ unsafe fn step_for(
             }
             NodeTag::T_CopyStmt => {
                 fences::check(statement)?;
+                row_log::before_copy(statement.cast())?;
                 Ok(match sequence::before_copy(statement.cast())? {
                     Some(defaults) => after(Finish::Copy(defaults)),
                     None => Step::Pass,

@@ -27,6 +27,7 @@ use crate::node_session::is_node_session;
 use crate::peers;
 use crate::replicated;
 use crate::report::Report;
+use crate::row_log;
 use crate::settings;
 
 /// A statement that PostgreSQL is about to run here.
@@ -164,6 +165,7 @@ unsafe fn carry(
     if let Some(rel) = table {
         if tag == "ALTER TABLE" {
             tables_not_while_moving(&[rel])?;
+            row_log::before_change(rel)?;
         }
         let registry = registry()?;
         here.carried.table = registry.managed_id(rel);

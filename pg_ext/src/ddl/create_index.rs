@@ -18,6 +18,7 @@ use crate::lists::text;
 use crate::moving::tables_not_while_moving;
 use crate::peers;
 use crate::report::Report;
+use crate::row_log;
 
 /// An index that PostgreSQL is about to create on a parent and its local leaves.
 pub struct CreatedIndex {
@@ -58,6 +59,7 @@ pub unsafe fn before(
     }
     lock_ddl()?;
     tables_not_while_moving(&[parent])?;
+    row_log::before_change(parent)?;
     let hides = is_unique && registry.table_of(parent).is_some();
     let hidden = hides.then(|| Hidden::hide(parent)).transpose()?;
     let indexes_before = indexes_of(parent)?;

@@ -54,7 +54,7 @@ pub unsafe fn before(
         not_in_leaf_schemas((*statement).relation)?;
         let requested = read_options((*statement).options)?;
         if requested.is_replicated {
-            return replicated::before_create(pstmt, statement);
+            return replicated::before_create(pstmt, statement, requested.log.as_deref());
         }
         let Some(distribution) = requested.distribution else {
             refuse_partition_by_hand(statement)?;

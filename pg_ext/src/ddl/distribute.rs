@@ -11,8 +11,8 @@
 use std::ffi::CString;
 
 use cluster::sharding::{
-    NodeCommand, RequestedDistribution, StorageParameter, TableDefinition, quote_identifier,
-    separate_options,
+    NodeCommand, RequestedDistribution, SequenceDefinition, StorageParameter, TableDefinition,
+    quote_identifier, separate_options,
 };
 use pgrx::prelude::*;
 
@@ -127,7 +127,8 @@ impl FilledTable {
     }
 }
 
-fn check_session() -> Result<(), Report> {
+/// Whether this session may turn tables into sharded ones.
+pub fn check_session() -> Result<(), Report> {
     membership::my_identity()?;
     // SAFETY: a variable of the backend.
     let level = unsafe { pg_sys::XactIsoLevel } as u32;
@@ -163,20 +164,43 @@ fn distribute(
     // SAFETY: a guarded call; the table exists or the look-ups below fail.
     unsafe { pg_sys::LockRelationOid(rel, pg_sys::ShareRowExclusiveLock as i32) };
     facts.check(rel)?;
-    let _acting = ActingAs::user(facts.owner);
-    let created = CreatedTable::from_table(
-        rel,
-        distribution,
-        match leaf_options {
-            Some(options) => options,
-            None => storage_of(rel)?,
-        },
-    )?;
+    let options = match leaf_options {
+        Some(options) => options,
+        None => storage_of(rel)?,
+    };
+    make_sharded(rel, facts.owner, distribution, options, &[])
+}
+
+/// Makes a locked table of this node a sharded one: an ordinary table, or one whose
+/// rows and foreign keys are in the `leaves`, which go with it. The right to change the schema is held.
+pub fn make_sharded(
+    rel: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    distribution: RequestedDistribution,
+    leaf_options: Vec<String>,
+    leaves: &[pg_sys::Oid],
+) -> Result<(), Report> {
+    let _acting = ActingAs::user(owner);
+    let put_aside_leaves = leaves.iter().map(|leaf| put_aside(*leaf, &[]));
+    let mut sources = put_aside_leaves.collect::<Result<Vec<_>, _>>()?;
+    let created = CreatedTable::from_table(rel, distribution, leaf_options)?;
     let mut definition = created.checked_definition(rel)?;
     let owned = owned_sequences(rel)?;
     let described = owned.iter().map(|sequence| future_definition_of_sequence(*sequence));
     definition.sequences = described.collect::<Result<Vec<_>, _>>()?;
+    if !leaves.is_empty() {
+        // Those of the leaves are more, and whoever calls adds them.
+        definition.foreign_keys.clear();
+    }
+    // A node's own position says nothing of what the others had drawn.
+    definition
+        .sequences
+        .iter_mut()
+        .try_for_each(|sequence| sources.iter().try_for_each(|rows| go_beyond(sequence, rows)))?;
     let old = put_aside(rel, &owned)?;
+    if sources.is_empty() {
+        sources.push(old.clone());
+    }
     let bare = bare(&definition);
     {
         let _own_work = OwnWork::begin();
@@ -186,11 +210,19 @@ fn distribute(
         attach(&bare)?;
     }
     peers::tell_all(&NodeCommand::CreateTable(bare))?;
-    copy_rows(&old, &definition)?;
+    sources.iter().try_for_each(|rows| copy_rows(rows, &definition))?;
     {
         let _own_work = OwnWork::begin();
         let _acting = ActingAs::owner_of_the_catalogs();
-        Spi::run(&format!("DROP TABLE {old}"))?;
+        // Leaves that are attached go with it, and what they referenced.
+        let cascade = if leaves.is_empty() { "" } else { " CASCADE" };
+        Spi::run(&format!("DROP TABLE {old}{cascade}"))?;
+        for rows in sources.iter().filter(|rows| **rows != old) {
+            let is_left = format!("SELECT pg_catalog.to_regclass('{rows}') IS NOT NULL");
+            if Spi::get_one::<bool>(&is_left)? == Some(true) {
+                Spi::run(&format!("DROP TABLE {rows} CASCADE"))?;
+            }
+        }
     }
     attach(&definition)?;
     let foreign_keys = definition.foreign_keys.clone();
@@ -202,6 +234,26 @@ fn distribute(
     foreign_keys::add_defined_everywhere(table, &foreign_keys)
 }
 
+/// Has a sequence begin after all values that rows have in its column.
+fn go_beyond(sequence: &mut SequenceDefinition, rows: &str) -> Result<(), Report> {
+    let Some(column) = sequence.column.as_deref().map(quote_identifier) else { return Ok(()) };
+    let _acting = ActingAs::owner_of_the_catalogs();
+    let last = match sequence.increment > 0 {
+        true => Spi::get_one::<i64>(&format!("SELECT pg_catalog.max({column})::int8 FROM {rows}"))?,
+        false => {
+            Spi::get_one::<i64>(&format!("SELECT pg_catalog.min({column})::int8 FROM {rows}"))?
+        }
+    };
+    let Some(last) = last else { return Ok(()) };
+    let next = last.saturating_add(sequence.increment);
+    let is_beyond =
+        if sequence.increment > 0 { next > sequence.first } else { next < sequence.first };
+    if is_beyond && (sequence.min..=sequence.max).contains(&next) {
+        sequence.first = next;
+    }
+    Ok(())
+}
+
 /// What the table is while nothing acts on its rows.
 fn bare(definition: &TableDefinition) -> TableDefinition {
     let mut bare = definition.clone();
@@ -209,6 +261,11 @@ fn bare(definition: &TableDefinition) -> TableDefinition {
     bare.foreign_keys.clear();
     bare.sequences.iter_mut().for_each(|sequence| sequence.attachments.clear());
     bare
+}
+
+/// Who owns a relation.
+pub fn owner_of(rel: pg_sys::Oid) -> Result<pg_sys::Oid, Report> {
+    Ok(Facts::of(rel)?.owner)
 }
 
 /// What pg_class says of a table.
@@ -288,7 +345,8 @@ impl Facts {
     }
 }
 
-fn storage_of(rel: pg_sys::Oid) -> Result<Vec<String>, Report> {
+/// Its storage parameters, as elements of a WITH list.
+pub fn storage_of(rel: pg_sys::Oid) -> Result<Vec<String>, Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     let found = Spi::get_one_with_args::<Vec<String>>(
         "SELECT ARRAY(SELECT pg_catalog.jsonb_array_elements_text(

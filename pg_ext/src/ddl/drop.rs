@@ -16,6 +16,7 @@ use crate::lists::{elements, text};
 use crate::membership::my_identity_if_any;
 use crate::moving::tables_not_while_moving;
 use crate::report::Report;
+use crate::row_log;
 use crate::{compat, peers};
 
 /// What a DROP is about to remove.
@@ -69,6 +70,7 @@ pub unsafe fn before(statement: *mut pg_sys::DropStmt) -> Result<Step, Report> {
     let managed = managed(&named)?;
     let tables: Vec<_> = managed.iter().map(|(rel, _)| table_of_index(*rel)).collect();
     tables_not_while_moving(&tables)?;
+    managed.iter().try_for_each(|(rel, _)| row_log::before_change(*rel))?;
     let names: Vec<_> = managed.iter().map(|(rel, _)| qualified_name(*rel)).collect();
     let behavior = if is_cascade { "CASCADE" } else { "RESTRICT" };
     let statement = format!("DROP {noun} {} {behavior}", names.join(", "));

@@ -24,7 +24,7 @@ pub fn create_from_definition(definition: &TableDefinition) -> Result<(), Report
     let _own_work = OwnWork::begin();
     let rel = parent(definition)?;
     if definition.is_replicated() {
-        return replicated::register(definition.table_id, rel);
+        return replicated::register(definition.table_id, rel, definition.log);
     }
     let borrowed = SchemaRights::borrow()?;
     for statement in definition.local_leaf_statements(me) {

@@ -12,7 +12,7 @@ use super::{
 use crate::catalog::{begin_sequence_anew, note_table_id};
 use crate::moving;
 use crate::report::Report;
-use crate::schema_change;
+use crate::{row_log, schema_change};
 
 /// Carries out one command.
 pub fn apply(command: NodeCommand) -> Result<(), Report> {
@@ -53,6 +53,9 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
             deferral::apply(names.as_deref(), is_deferred)
         }
         NodeCommand::SetStorage { table, set, reset } => storage::apply(table, &set, &reset),
+        NodeCommand::ReachRowLog { log, table, position, shape } => {
+            row_log::reach(log, table, position, shape)
+        }
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Move(command) => moving::apply(&command),

@@ -62,6 +62,8 @@ impl From<OptionError> for Report {
             OptionError::NotBoolean { .. } => {
                 invalid.detail("The option takes a boolean, or no value for true.")
             }
+            OptionError::LogOfNothing => invalid
+                .hint("Write WITH (replicated, log = 'name'); shardman.add_log() makes a log."),
             OptionError::Both => invalid
                 .code(PgSqlErrorCode::ERRCODE_SYNTAX_ERROR)
                 .hint("Give either distributed_by or replicated."),

@@ -14,4 +14,4 @@ mod victim;
 pub use background::register;
 pub use place::{Place, coordinate, my_pid, my_start};
 pub use round::Observers;
-pub use victim::init;
+pub use victim::{give_way, has_asked_log, init, listen};

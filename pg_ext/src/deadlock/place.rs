@@ -30,6 +30,8 @@ pub struct Place {
     pub(super) verdict: Verdict,
     /// What the backend has asked the metadata log for: see `schema_change`.
     pub ddl_request: AtomicU64,
+    /// Whether it has appended changes to a log: see `row_log`.
+    pub asked_log: AtomicU32,
 }
 
 /// Why a backend's transaction is to fail.
@@ -38,7 +40,8 @@ pub(super) struct Verdict {
     pub state: AtomicU32,
     /// The local transaction that is meant.
     pub transaction: AtomicU32,
-    /// The wait that is meant.
+    /// The wait that is meant; 0 if it is to fail wherever it is, since a log has
+    /// decided about its rows.
     pub since: AtomicI64,
     /// Length of the DETAIL.
     pub length: AtomicU32,

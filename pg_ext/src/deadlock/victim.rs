@@ -70,7 +70,40 @@ pub fn end_wait(pid: i32, since: i64, detail: &str) -> bool {
                 && !(*other).waitLock.is_null()
                 && waiting_since(other) == since
         });
-        if transaction == 0 || !still_waits {
+        transaction != 0 && still_waits && condemn(process, since, detail)
+    }
+}
+
+/// Cancels what a process is at, with 40001: a log has decided about rows that it
+/// holds. False if somebody is ending it already.
+pub fn give_way(pid: i32, detail: &str) -> bool {
+    // SAFETY: finds the PGPROC or null; PGPROCs are never freed.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        !process.is_null() && condemn(process, 0, detail)
+    }
+}
+
+/// Whether a process has appended changes to a log.
+pub fn has_asked_log(pid: i32) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        let place =
+            if process.is_null() { None } else { places().get(compat::process_number(process)) };
+        place.is_some_and(|place| place.asked_log.load(Ordering::Acquire) != 0)
+    }
+}
+
+/// Lays down a verdict and cancels the statement.
+///
+/// SAFETY: a valid PGPROC.
+unsafe fn condemn(process: *mut pg_sys::PGPROC, since: i64, detail: &str) -> bool {
+    // SAFETY: the caller's; what is read may change any time, which is why the
+    // backend looks again.
+    unsafe {
+        let transaction = compat::transaction_of(process);
+        if transaction == 0 {
             return false;
         }
         let Some(place) = places().get(compat::process_number(process)) else { return false };
@@ -93,7 +126,7 @@ pub fn end_wait(pid: i32, since: i64, detail: &str) -> bool {
         verdict.since.store(since, relaxed);
         verdict.transaction.store(transaction, relaxed);
         verdict.state.store(GIVEN, Ordering::Release);
-        libc::kill(pid, libc::SIGINT) == 0
+        libc::kill((*process).pid, libc::SIGINT) == 0
     }
 }
 
@@ -138,6 +171,7 @@ pub fn listen() {
 /// A plain-old frame.
 unsafe extern "C-unwind" fn on_error(_argument: *mut c_void) {
     const CANCELED: c_int = PgSqlErrorCode::ERRCODE_QUERY_CANCELED as c_int;
+    const SERIALIZATION: c_int = PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE as c_int;
     const DEADLOCK: c_int = PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED as c_int;
     // SAFETY: called by errfinish with a report open; the setters copy their
     // arguments.
@@ -146,10 +180,18 @@ unsafe extern "C-unwind" fn on_error(_argument: *mut c_void) {
             return;
         }
         let mut detail = [0u8; LONGEST_DETAIL + 1];
-        if take_verdict(&mut detail) {
-            note_deadlock();
-            raw::errcode(DEADLOCK);
-            raw::errmsg(c"deadlock detected".as_ptr());
+        if let Some(is_deadlock) = take_verdict(&mut detail) {
+            if is_deadlock {
+                note_deadlock();
+                raw::errcode(DEADLOCK);
+                raw::errmsg(c"deadlock detected".as_ptr());
+            } else {
+                raw::errcode(SERIALIZATION);
+                raw::errmsg(
+                    c"could not serialize access due to a concurrent change on another node"
+                        .as_ptr(),
+                );
+            }
             let detail = CStr::from_bytes_until_nul(&detail).unwrap_or_default();
             let verbatim: *const c_char = c"%s".as_ptr();
             raw::errdetail_internal(verbatim, detail.as_ptr());
@@ -157,20 +199,22 @@ unsafe extern "C-unwind" fn on_error(_argument: *mut c_void) {
     }
 }
 
-/// The verdict on this backend's running transaction, once.
-fn take_verdict(detail: &mut [u8; LONGEST_DETAIL + 1]) -> bool {
-    let Some(place) = my_place() else { return false };
+/// Whether the verdict on this backend's running transaction is about a deadlock;
+/// once.
+fn take_verdict(detail: &mut [u8; LONGEST_DETAIL + 1]) -> Option<bool> {
+    let place = my_place()?;
     let verdict = &place.verdict;
     if verdict.state.load(Ordering::Acquire) != GIVEN {
-        return false;
+        return None;
     }
     let is_meant = verdict.transaction.load(Ordering::Relaxed) == compat::local_transaction_id();
     let length = verdict.length.load(Ordering::Relaxed) as usize;
     for (to, from) in detail.iter_mut().zip(&verdict.detail).take(length) {
         *to = from.load(Ordering::Relaxed);
     }
+    let is_deadlock = verdict.since.load(Ordering::Relaxed) != 0;
     verdict.state.store(NONE, Ordering::Release);
-    is_meant
+    is_meant.then_some(is_deadlock)
 }
 
 unsafe extern "C-unwind" fn at_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {

@@ -91,7 +91,10 @@ unsafe fn refuse_writes(query: *mut pg_sys::Query) -> Result<(), Report> {
         if target > 0 {
             let entry: *mut pg_sys::RangeTblEntry =
                 pg_sys::list_nth((*query).rtable, target - 1).cast();
-            if is_leaf_schema((*entry).relid) && !is_referential_action() {
+            if is_leaf_schema((*entry).relid)
+                && !is_referential_action()
+                && !crate::settings::restoring()
+            {
                 return Err(crate::ddl::leaf_by_hand((*entry).relid));
             }
         }

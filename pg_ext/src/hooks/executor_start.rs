@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use pgrx::prelude::*;
 
 use crate::moving::check_snapshot;
-use crate::{in_doubt, replicated, schema_change};
+use crate::{in_doubt, replicated, row_log, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -48,6 +48,9 @@ unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_in
         }
         if !schema_change::is_serving() && flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
             fdw::callback(|| Ok(schema_change::check_query(statement)?));
+        }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && row_log::concerns(statement) {
+            fdw::callback(|| Ok(row_log::before_statement(statement)?));
         }
         // Plain code that raises nothing.
         schema_change::note_query(statement);

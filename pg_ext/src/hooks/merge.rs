@@ -5,8 +5,7 @@
 //! report gets other words on the way out.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
-use std::ptr::null_mut;
+use std::ffi::{c_char, c_void};
 
 use pgrx::prelude::*;
 
@@ -29,12 +28,14 @@ mod raw {
 
 /// An entry of the stack of error contexts that rewords the refusal, to be put on
 /// it while a MERGE is planned.
-pub fn context() -> pg_sys::ErrorContextCallback {
+/// `reason` says why the router left it alone: a C string that outlives the planning,
+/// or null.
+pub fn context(reason: *const c_char) -> pg_sys::ErrorContextCallback {
     pg_sys::ErrorContextCallback {
         // SAFETY: reads backend state.
         previous: unsafe { pg_sys::error_context_stack },
         callback: Some(reword),
-        arg: null_mut(),
+        arg: reason.cast_mut().cast(),
     }
 }
 
@@ -55,16 +56,20 @@ pub unsafe fn is_into_sharded(query: *mut pg_sys::Query) -> Result<bool, Report>
 }
 
 /// A plain-old frame, called while a report is made.
-unsafe extern "C-unwind" fn reword(_argument: *mut c_void) {
+unsafe extern "C-unwind" fn reword(reason: *mut c_void) {
     // SAFETY: a report is being made; the texts have no format of their own.
     unsafe {
         if raw::geterrcode() == NOT_SUPPORTED {
             raw::errmsg(c"cannot execute MERGE on partitions of other nodes".as_ptr());
-            raw::errdetail(
-                c"The statement may concern rows of the sharded table that are not on this node."
-                    .as_ptr(),
-            );
-            raw::errhint(c"Fix the distribution column to a value of this node, or use INSERT ... ON CONFLICT, UPDATE ... FROM and DELETE ... USING.".as_ptr());
+            if reason.is_null() {
+                raw::errdetail(c"The statement may concern rows of the sharded table that are not on this node.".as_ptr());
+            } else {
+                raw::errdetail(
+                    c"The statement cannot be run partition by partition: %s.".as_ptr(),
+                    reason,
+                );
+            }
+            raw::errhint(c"Merge from rows of a colocated or replicated table, a list of values or a built-in function, and equate each distribution column with a column of theirs; or use INSERT ... ON CONFLICT, UPDATE ... FROM and DELETE ... USING.".as_ptr());
         }
     }
 }

@@ -10,6 +10,7 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use fdw::router::{self, Planned};
+use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use super::{explain, merge, partial_state, partitionwise};
@@ -46,6 +47,8 @@ struct Planning {
     returns_states: bool,
     /// It is a MERGE into a sharded table.
     merges: bool,
+    /// Why the router left that one alone: a C string, or null.
+    reason: *const c_char,
     /// The plan, if the router made it; null otherwise.
     routed: *mut pg_sys::PlannedStmt,
 }
@@ -80,7 +83,7 @@ unsafe extern "C-unwind" fn plan(
             Some(previous) => previous,
             None => raw::standard_planner,
         };
-        let mut context = merge::context();
+        let mut context = merge::context(planning.reason);
         if planning.merges {
             pg_sys::error_context_stack = &raw mut context;
         }
@@ -117,6 +120,7 @@ unsafe fn before(
         is_partitionwise: false,
         returns_states: false,
         merges: false,
+        reason: std::ptr::null(),
         routed: std::ptr::null_mut(),
     };
     if !crate::in_cluster_database() {
@@ -138,6 +142,9 @@ unsafe fn before(
                 }
                 Planned::Refused(refusal, is_point) => {
                     let reason = refusal.message;
+                    if planning.merges {
+                        planning.reason = PgMemoryContexts::CurrentMemoryContext.pstrdup(&reason);
+                    }
                     if is_point {
                         explain::note_refusal(query, &reason);
                     }

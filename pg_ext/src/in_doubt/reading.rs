@@ -52,8 +52,11 @@ pub unsafe fn before_reading(statement: *mut pg_sys::QueryDesc) -> Result<(), Re
 unsafe fn tables_of(plan: *mut pg_sys::PlannedStmt) -> Vec<pg_sys::Oid> {
     // SAFETY: a valid plan; its range table holds RangeTblEntry nodes.
     unsafe {
-        let is_routed = !(*plan).planTree.is_null()
-            && (*(*plan).planTree).type_ == pg_sys::NodeTag::T_CustomScan;
+        let top = (*plan).planTree;
+        // A cursor that may go back keeps the rows.
+        let keeps = !top.is_null() && (*top).type_ == pg_sys::NodeTag::T_Material;
+        let top = if keeps { (*top).lefttree } else { top };
+        let is_routed = !top.is_null() && (*top).type_ == pg_sys::NodeTag::T_CustomScan;
         elements::<pg_sys::RangeTblEntry>((*plan).rtable)
             .filter(|entry| {
                 let kind = (**entry).relkind as u8;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::kind::Next;
+use super::older::{older_job, waits_for};
 use super::{kinds, log, trouble, work};
 use crate::report::Report;
 use crate::worker::ask_log;
@@ -129,6 +130,30 @@ impl Driving {
     /// Whether it failed or was canceled, and is cleaned up.
     pub fn ending(&self) -> Option<Ending> {
         self.job.ending
+    }
+
+    /// Waits until no older job works at what this one is about to change. Mostly the
+    /// launcher has waited already; it may have looked before it knew a new table.
+    pub fn wait_for_older_jobs(&mut self) -> Result<(), Report> {
+        loop {
+            let jobs = self.metadata.jobs();
+            let Some(older) = work::in_transaction(|| older_job(&self.job, jobs))? else {
+                return self.tell("");
+            };
+            let word = waits_for(older, jobs);
+            self.tell(&word)?;
+            if !self.look(self.index, LOOK)? {
+                return Err(log::refused(cluster::jobs::JobRefusal::Outdated { id: self.job.id }));
+            }
+        }
+    }
+
+    /// Shows people what the job waits for; an empty word if for nothing.
+    pub fn tell(&mut self, word: &str) -> Result<(), Report> {
+        if self.job.message == word {
+            return Ok(());
+        }
+        self.keep(self.job.state.clone(), word.to_owned())
     }
 
     /// Where the job is, as it was saved; the default at first.

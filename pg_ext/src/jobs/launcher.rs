@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use cluster::jobs::{Action, JobAnswer, JobCommand, Outlook, Role, Running, decide};
+use cluster::jobs::{Action, JobAnswer, JobCommand, JobId, Jobs, Outlook, Role, Running, decide};
 use cluster::metadata::{Metadata, NodeState};
 use cluster::{LogIndex, NodeId};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
+use super::older::older_job;
 use super::{log, work, worker};
 use crate::catalog;
 use crate::membership::{Dialog, my_identity_if_any};
@@ -109,11 +110,13 @@ impl Launcher {
             .filter(|node| *node == me || !self.visits.is_gone(*node))
             .collect();
         let running: Vec<_> = self.workers.iter().map(|(running, _)| *running).collect();
+        let waiting = waiting(metadata.jobs())?;
         let actions = decide(&Outlook {
             me,
             jobs: metadata.jobs(),
             running: &running,
             reachable: &reachable,
+            waiting: &waiting,
             max_driven: settings::max_running_jobs(),
         });
         for action in actions {
@@ -155,6 +158,20 @@ impl Launcher {
             ),
         }
     }
+}
+
+/// Jobs that have to wait for others, as far as this node knows tables.
+fn waiting(jobs: &Jobs) -> Result<Vec<JobId>, Report> {
+    work::in_transaction(|| {
+        let live = jobs.all().filter(|job| !job.status.is_over());
+        let mut waiting = Vec::new();
+        for job in live {
+            if older_job(job, jobs)?.is_some() {
+                waiting.push(job.id);
+            }
+        }
+        Ok(waiting)
+    })
 }
 
 /// Whether the nodes that jobs depend on are there.

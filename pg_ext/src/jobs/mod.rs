@@ -16,6 +16,7 @@ pub mod kind;
 pub mod kinds;
 mod launcher;
 mod log;
+mod older;
 mod sql;
 mod submit;
 mod task;
@@ -26,4 +27,4 @@ mod worker;
 
 pub use launcher::register;
 pub use submit::{submit, submit_and_wait};
-pub use work::in_transaction;
+pub use work::{in_transaction, outside, pause};

@@ -3,11 +3,12 @@
 
 use std::ffi::CString;
 
-use cluster::jobs::{Job, JobCommand, JobId, JobKind, JobRefusal};
+use cluster::jobs::{Job, JobCommand, JobId, JobKind, JobRefusal, Jobs};
 use cluster::{LogIndex, NodeId};
 use pgrx::prelude::*;
 use raft::Request;
 
+use super::older::{older_job, waits_for};
 use super::{log, submit};
 use crate::catalog::registry;
 use crate::compat;
@@ -37,7 +38,7 @@ fn jobs_json() -> String {
             "cmd_opts": job.kind.options(),
             "status": job.status.as_str(),
             "is_ending": job.ending.is_some(),
-            "message": job.message,
+            "message": message(job, metadata.jobs()).or_raise(),
             "owner": job.owner,
             "driver": job.driver,
             "attempt": job.attempt,
@@ -49,6 +50,14 @@ fn jobs_json() -> String {
         })
     });
     serde_json::Value::from_iter(jobs).to_string()
+}
+
+/// What went wrong last or what the job waits for.
+fn message(job: &Job, jobs: &Jobs) -> Result<String, Report> {
+    if job.status.is_over() || !job.message.is_empty() {
+        return Ok(job.message.clone());
+    }
+    Ok(older_job(job, jobs)?.map(|older| waits_for(older, jobs)).unwrap_or_default())
 }
 
 /// Waits until a job is over and returns how it ended.

@@ -212,7 +212,9 @@ fn copy_schema(session: &mut Dialog, position: DdlPosition) -> Result<Copying, R
             let definition = definition_of_replicated(table)?;
             session.apply(&owner, &NodeCommand::CreateTable(definition))?;
         }
-        copying.add(session, &owner, table)?;
+        if table.log.is_none() {
+            copying.add(session, &owner, table)?;
+        }
     }
     for table in registry.tables() {
         if present.contains(&table.table_id.to_string()) {

@@ -18,9 +18,8 @@ pub fn leave_cluster() -> Result<(), Report> {
             "the metadata worker gave an unexpected answer",
         ));
     };
-    // Its members have refused it, or the last that it has of the log says so.
-    let is_refused =
-        matches!(&status.state, RaftState::Stopped(reason) if reason.contains("was removed"));
+    // The others do not take it for one, or the last that it has of the log says so.
+    let is_refused = matches!(&status.state, RaftState::Barred(_));
     let is_removed = is_refused || {
         let (_, metadata) = ask_log(LogIndex(0), std::time::Duration::ZERO)?;
         metadata.has_removed(identity.node_id)

@@ -2,7 +2,7 @@
 
 use cluster::NodeId;
 use pgrx::prelude::*;
-use raft::{Request, Response};
+use raft::{RaftState, Request, Response};
 
 use super::{create, describe, join, leave, my_identity, my_identity_if_any};
 use crate::moving;
@@ -64,7 +64,10 @@ fn raft_status_json() -> String {
     serde_json::json!({
         "node_id": status.node_id,
         "state": state,
-        "reason": match &status.state { raft::RaftState::Stopped(reason) => Some(reason), _ => None },
+        "reason": match &status.state {
+            RaftState::Stopped(reason) | RaftState::Barred(reason) => Some(reason),
+            _ => None,
+        },
         "term": status.term,
         "leader": status.leader,
         "last_log_index": status.last_log,

@@ -7,7 +7,7 @@ use cluster::sharding::MOVING_SCHEMA;
 use pgrx::prelude::*;
 
 use super::destination::{IS_IT, evict_others, key};
-use super::leaves::{find, leaves, owner_of};
+use super::leaves::{Leaf, find, leaves, owner_of};
 use crate::catalog::ActingAs;
 use crate::report::Report;
 
@@ -48,7 +48,7 @@ pub fn catch_up(relocation: &Relocation) -> Result<CaughtUp, Report> {
         [first, rest @ ..] if rest.iter().all(|owner| owner == first) => Some(*first),
         _ => None,
     };
-    set_up(relocation, &leaves)?;
+    set_up(&leaves)?;
     let mut round =
         Round { snapshot, applied, ends: applied, changes: 0, owner, owners: Vec::new() };
     round.owners = leaves.iter().map(|leaf| leaf.name.clone()).zip(owners).collect();
@@ -88,7 +88,7 @@ fn state(relocation: &Relocation) -> Result<(String, Lsn), Report> {
 
 /// Literals mean what the source has printed, and operators of the columns' types
 /// are found.
-fn set_up(_relocation: &Relocation, leaves: &[super::leaves::Leaf]) -> Result<(), Report> {
+pub fn set_up(leaves: &[Leaf]) -> Result<(), Report> {
     let _acting = ActingAs::owner_of_the_catalogs();
     let tables: Vec<_> = leaves.iter().filter_map(|leaf| find(MOVING_SCHEMA, &leaf.name)).collect();
     Spi::run_with_args(

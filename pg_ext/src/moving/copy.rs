@@ -1,36 +1,50 @@
-//! The copy: an INSERT … SELECT over the foreign leaf, slowed down if asked to.
+//! The copy: the source's COPY TO STDOUT is the input of a COPY FROM here, piece by
+//! piece, slowed down if asked to.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::ffi::{CString, c_int, c_void};
 use std::time::{Duration, Instant};
 
 use cluster::rebalance::{CopiedSnapshot, Relocation};
-use cluster::sharding::{MOVING_SCHEMA, REMOTE_SCHEMA};
+use cluster::sharding::{LEAF_SCHEMA, MOVING_SCHEMA, quote_identifier};
+use fdw::session::{CopyOut, Remote};
 use pgrx::prelude::*;
 
+use super::catch_up;
 use super::destination::{IS_IT, evict_others, key};
 use super::leaves::{Leaf, find, leaves, owner_of};
 use super::source::sleep;
 use crate::catalog::ActingAs;
-use crate::report::Report;
+use crate::report::{OrRaise, Report};
 use crate::settings;
 
-/// Rows between two looks at the size and the clock.
-const ROWS_BETWEEN: u64 = 512;
 /// One sleep at most, in milliseconds: a cancel need not wait longer.
 const LONGEST_SLEEP: u64 = 1000;
+/// A slow copy takes as many bytes at once as it may in a second, divided by this.
+const PIECES_A_SECOND: u64 = 10;
 
-/// A copy under way.
+/// How fast a copy may be.
+#[derive(Clone, Copy)]
 struct Pace {
-    leaf: pg_sys::Oid,
-    rows: u64,
-    bytes_before: u64,
+    /// Bytes a second; 0 for any number.
     rate: u64,
     began: Instant,
+    bytes: u64,
+}
+
+/// What COPY FROM reads.
+struct Input {
+    from: CopyOut,
+    /// What has come, taken up to `taken`.
+    data: Vec<u8>,
+    taken: usize,
+    pace: Pace,
 }
 
 thread_local! {
-    static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
+    /// While COPY FROM runs: PostgreSQL passes nothing to its source of data.
+    static INPUT: RefCell<Option<Input>> = const { RefCell::new(None) };
 }
 
 /// Copies all rows within the running transaction, which is REPEATABLE READ, and
@@ -61,115 +75,161 @@ pub fn copy(relocation: &Relocation) -> Result<(), Report> {
         )
         .detail(error.to_string())
     })?;
-    let mut pace = Pace {
-        leaf: pg_sys::InvalidOid,
-        rows: 0,
-        bytes_before: 0,
-        rate: settings::move_rate(),
-        began: Instant::now(),
-    };
+    catch_up::set_up(&leaves)?;
+    let mut pace = Pace { rate: settings::move_rate(), began: Instant::now(), bytes: 0 };
+    let mut rows = 0;
     for (leaf, table) in leaves.iter().zip(tables) {
-        pace.leaf = table;
-        PACE.set(Some(pace));
-        copy_leaf(leaf, table)?;
-        pace = PACE.take().ok_or_else(|| gone(leaf))?;
-        pace.bytes_before += size_of(table);
+        rows += copy_leaf(leaf, table, &source, &mut pace)?;
     }
     let _acting = ActingAs::owner_of_the_catalogs();
     let [group, partition] = key(relocation);
     Ok(Spi::run_with_args(
         &format!("UPDATE shardman.move SET snapshot = $3, rows_copied = $4 WHERE {IS_IT}"),
-        &[group, partition, snapshot.into(), (pace.rows as i64).into()],
+        &[group, partition, snapshot.into(), (rows as i64).into()],
     )?)
 }
 
-fn copy_leaf(leaf: &Leaf, table: pg_sys::Oid) -> Result<(), Report> {
-    // Checks and generated columns are the owner's code.
-    let owner = owner_of(leaf.parent)?;
-    let columns = {
+/// Returns the number of rows.
+fn copy_leaf(
+    leaf: &Leaf,
+    table: pg_sys::Oid,
+    source: &Remote,
+    pace: &mut Pace,
+) -> Result<u64, Report> {
+    let (columns, from) = {
         let _acting = ActingAs::owner_of_the_catalogs();
-        Spi::get_one_with_args::<String>(
-            "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(attname), ', ' ORDER BY attnum)
+        let columns = Spi::get_one_with_args::<Vec<String>>(
+            "SELECT pg_catalog.array_agg(attname::pg_catalog.text ORDER BY attnum)
              FROM pg_catalog.pg_attribute
              WHERE attrelid OPERATOR(pg_catalog.=) $1 AND attnum OPERATOR(pg_catalog.>) 0
                AND NOT attisdropped AND attgenerated OPERATOR(pg_catalog.=) ''",
             &[table.into()],
         )?
-        .unwrap_or_default()
+        .unwrap_or_default();
+        let list: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
+        let name = leaf.within(LEAF_SCHEMA);
+        (columns, source.copy_out(&format!("COPY {name} ({}) TO STDOUT", list.join(", ")))?)
     };
-    let _acting = ActingAs::user(owner);
-    // SAFETY: reports to a slot of this backend's own; the sum of all leaves.
-    unsafe {
-        pg_sys::pgstat_progress_start_command(
-            pg_sys::ProgressCommandType::PROGRESS_COMMAND_COPY,
-            table,
-        );
+    // Checks and generated columns are the owner's code.
+    let _acting = ActingAs::user(owner_of(leaf.parent)?);
+    INPUT.set(Some(Input { from, data: Vec::new(), taken: 0, pace: *pace }));
+    let leftover = Leftover;
+    let rows = copy_from(table, &columns);
+    if let Some(input) = INPUT.with_borrow(|input| input.as_ref().map(|input| input.pace)) {
+        *pace = input;
     }
-    let sql = format!(
-        "INSERT INTO {} ({columns}) SELECT {columns} FROM {} WHERE shardman.move_pace({})",
-        leaf.within(MOVING_SCHEMA),
-        leaf.within(REMOTE_SCHEMA),
-        table.to_u32(),
-    );
-    Spi::run(&sql)?;
-    // SAFETY: as above.
-    unsafe { pg_sys::pgstat_progress_end_command() };
-    Ok(())
+    drop(leftover);
+    Ok(rows)
 }
 
-/// Called for each row.
-#[pg_extern(sql = false)]
-fn move_pace(leaf: pg_sys::Oid) -> bool {
-    let nap = PACE.with_borrow_mut(|pace| match pace {
-        Some(pace) if pace.leaf == leaf => {
-            pace.rows += 1;
-            (pace.rows % ROWS_BETWEEN == 0).then_some((
-                pace.rows,
-                pace.rate,
-                pace.began,
-                pace.bytes_before,
-            ))
-        }
-        _ => None,
-    });
-    let Some((rows, rate, began, bytes_before)) = nap else { return true };
-    let bytes = bytes_before + size_of(leaf);
-    // SAFETY: as in `copy_leaf`.
-    unsafe {
-        pg_sys::pgstat_progress_update_param(
-            pg_sys::PROGRESS_COPY_TUPLES_PROCESSED as i32,
-            rows as i64,
-        );
-        pg_sys::pgstat_progress_update_param(
-            pg_sys::PROGRESS_COPY_BYTES_PROCESSED as i32,
-            bytes as i64,
-        );
+/// Forgets the input, also after an error.
+struct Leftover;
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        drop(INPUT.take());
     }
-    if rate > 0 {
-        let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+}
+
+/// COPY FROM, without PostgreSQL's check of rights on leaves, which nobody has.
+fn copy_from(table: pg_sys::Oid, columns: &[String]) -> u64 {
+    const LOCK: c_int = pg_sys::RowExclusiveLock as c_int;
+    // SAFETY: guarded calls, in the order in which PostgreSQL's COPY makes them; the
+    // list holds String nodes of palloc'd names.
+    unsafe {
+        let state = pg_sys::make_parsestate(std::ptr::null_mut());
+        let relation = pg_sys::table_open(table, LOCK);
+        pg_sys::addRangeTableEntryForRelation(
+            state,
+            relation,
+            LOCK,
+            std::ptr::null_mut(),
+            false,
+            false,
+        );
+        let mut names = std::ptr::null_mut();
+        for column in columns {
+            let name = CString::new(column.as_str()).unwrap_or_default();
+            let name = pg_sys::makeString(pg_sys::pstrdup(name.as_ptr()));
+            names = pg_sys::lappend(names, name.cast());
+        }
+        let copy = pg_sys::BeginCopyFrom(
+            state,
+            relation,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            false,
+            Some(next_bytes),
+            names,
+            std::ptr::null_mut(),
+        );
+        let rows = pg_sys::CopyFrom(copy);
+        pg_sys::EndCopyFrom(copy);
+        pg_sys::table_close(relation, pg_sys::NoLock as c_int);
+        pg_sys::free_parsestate(state);
+        rows
+    }
+}
+
+/// PostgreSQL's COPY asks for at least `least` bytes, and for no more than `most`; fewer
+/// mean the end.
+#[pg_guard]
+unsafe extern "C-unwind" fn next_bytes(into: *mut c_void, least: c_int, most: c_int) -> c_int {
+    // Taken out meanwhile: what waits below may raise.
+    let Some(mut input) = INPUT.take() else { return 0 };
+    // SAFETY: PostgreSQL's buffer has room for `most` bytes.
+    let into = unsafe { std::slice::from_raw_parts_mut(into.cast::<u8>(), most.max(0) as usize) };
+    let filled = input.fill(into, least.max(0) as usize).or_raise();
+    INPUT.set(Some(input));
+    filled as c_int
+}
+
+impl Input {
+    /// Returns how many bytes were put there.
+    fn fill(&mut self, into: &mut [u8], least: usize) -> Result<usize, Report> {
+        let most = self.pace.at_once(into.len()).max(least);
+        let mut filled = 0;
+        while filled < most && (filled < least || self.taken < self.data.len()) {
+            if self.taken == self.data.len() {
+                self.data.clear();
+                self.taken = 0;
+                if !self.from.append_to(&mut self.data)? {
+                    break;
+                }
+            }
+            let piece = (most - filled).min(self.data.len() - self.taken);
+            into[filled..filled + piece]
+                .copy_from_slice(&self.data[self.taken..self.taken + piece]);
+            filled += piece;
+            self.taken += piece;
+        }
+        self.pace.keep(filled as u64);
+        Ok(filled)
+    }
+}
+
+impl Pace {
+    fn at_once(&self, room: usize) -> usize {
+        match self.rate {
+            0 => room,
+            rate => room.min((rate / PIECES_A_SECOND) as usize),
+        }
+    }
+
+    /// Sleeps until so many more bytes are due.
+    fn keep(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if self.rate == 0 {
+            return;
+        }
+        let due = Duration::from_secs_f64(self.bytes as f64 / self.rate as f64);
         loop {
-            let left = due.saturating_sub(began.elapsed()).as_millis() as u64;
+            let left = due.saturating_sub(self.began.elapsed()).as_millis() as u64;
             if left == 0 {
-                break;
+                return;
             }
             sleep(left.min(LONGEST_SLEEP) as i64);
         }
-    }
-    true
-}
-
-/// Bytes of a table's main file; its TOAST is not counted.
-fn size_of(table: pg_sys::Oid) -> u64 {
-    // SAFETY: the table is locked by this transaction.
-    unsafe {
-        let relation = pg_sys::RelationIdGetRelation(table);
-        if relation.is_null() {
-            return 0;
-        }
-        let blocks =
-            pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
-        pg_sys::RelationClose(relation);
-        u64::from(blocks) * u64::from(pg_sys::BLCKSZ)
     }
 }
 

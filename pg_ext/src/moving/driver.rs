@@ -29,21 +29,28 @@ use crate::{schema_change, settings};
 const FEW_BYTES: u64 = 256 * 1024;
 /// The last round of changes takes no longer, with everybody waiting.
 const LAST_ROUND: Duration = Duration::from_secs(3);
-/// Between two rounds of changes, and between two tries of the switch.
+/// Between two rounds of changes, and after a try of the switch.
 const PAUSE_MS: i64 = 200;
 const PAUSE_AFTER_TRY_MS: i64 = 700;
+/// The switch is tried so often although somebody has had a lock for a while.
+const TRIES_APART: Duration = Duration::from_secs(5);
 
 /// A move under way.
-pub struct Driver {
+pub struct Driver<'a> {
     relocation: Relocation,
     me: NodeId,
     source: Dialog,
     destination: Dialog,
+    tell: Tell<'a>,
 }
 
-impl Driver {
+/// Tells people what the move waits for; an empty word if for nothing. An error if
+/// the move is somebody else's by now.
+pub type Tell<'a> = &'a mut dyn FnMut(&str) -> Result<(), Report>;
+
+impl<'a> Driver<'a> {
     /// Reaches the two nodes.
-    pub fn begin(relocation: Relocation) -> Result<Driver, Report> {
+    pub fn begin(relocation: Relocation, tell: Tell<'a>) -> Result<Self, Report> {
         let (me, source, destination) = in_transaction(|| {
             forget_registry();
             let registry = registry()?;
@@ -66,12 +73,24 @@ impl Driver {
             )?;
             Ok(dialog)
         };
-        Ok(Driver { relocation, me, source: open(source)?, destination: open(destination)? })
+        let (source, destination) = (open(source)?, open(destination)?);
+        Ok(Driver { relocation, me, source, destination, tell })
     }
 
     /// Takes steps until the partition is there and nothing is left of the move.
-    /// What was done before an error stays, and is found by the next attempt.
+    /// What was done before an error stays, and is found by the next attempt. An error
+    /// because of locks names those who have them.
     pub fn run(&mut self) -> Result<(), Report> {
+        self.take_steps().map_err(|report| match report.code {
+            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => match self.holders_of_locks() {
+                Some(holders) => report.detail(holders),
+                None => report,
+            },
+            _ => report,
+        })
+    }
+
+    fn take_steps(&mut self) -> Result<(), Report> {
         let mut last = None;
         loop {
             let observed = self.observe()?;
@@ -87,7 +106,7 @@ impl Driver {
             match step {
                 Step::Register => self.register()?,
                 Step::Publish => self.at_source(&MoveWork::Publish(self.relocation))?,
-                Step::MakeSlot => self.at_source(&MoveWork::MakeSlot(self.relocation))?,
+                Step::MakeSlot => self.make_slot()?,
                 Step::MakeLeaves => {
                     let (relocation, description) = (self.relocation, self.describe()?);
                     self.at_destination(&MoveWork::MakeLeaves { relocation, description })?;
@@ -180,6 +199,31 @@ impl Driver {
         })
     }
 
+    fn make_slot(&mut self) -> Result<(), Report> {
+        let old: Vec<String> = answer(&mut self.source, &MoveWork::OldTransactions)?;
+        if !old.is_empty() {
+            let source = self.relocation.source;
+            (self.tell)(&format!("waits for transactions of node {source}: {}", old.join("; ")))?;
+        }
+        self.at_source(&MoveWork::MakeSlot(self.relocation))?;
+        (self.tell)("")
+    }
+
+    /// One line; none if there is nobody any more, or the nodes cannot be asked.
+    fn holders_of_locks(&mut self) -> Option<String> {
+        let work = MoveWork::HoldersOfLocks(self.relocation);
+        let both = [
+            (self.relocation.source, &mut self.source),
+            (self.relocation.destination, &mut self.destination),
+        ];
+        let mut lines = Vec::new();
+        for (node, session) in both {
+            let holders: Vec<String> = answer(session, &work).unwrap_or_default();
+            lines.extend(holders.into_iter().map(|holder| format!("node {node}: {holder}")));
+        }
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
     fn copy(&mut self) -> Result<(), Report> {
         let work = MoveWork::Copy(self.relocation);
         self.destination.rows(&format!(
@@ -194,6 +238,8 @@ impl Driver {
     }
 
     fn catch_up_and_switch(&mut self) -> Result<(), Report> {
+        let mut last_try = Instant::now();
+        let mut told = None;
         loop {
             loop {
                 let round = self.catch_up()?;
@@ -204,10 +250,24 @@ impl Driver {
                     sleep(PAUSE_MS);
                 }
             }
+            // While the switch waits for a lock, everybody waits behind it: so it is
+            // not tried too often in vain.
+            if let Some(holders) = self.holders_of_locks() {
+                (self.tell)(&format!("the switch waits for locks: {holders}"))?;
+                if last_try.elapsed() < TRIES_APART {
+                    sleep(PAUSE_MS);
+                    continue;
+                }
+            }
+            last_try = Instant::now();
             match self.switch() {
-                Ok(()) => return Ok(()),
+                Ok(()) => return (self.tell)(""),
                 Err(report) if is_passing(&report) => {
-                    log!("shardman: the switch of a move is tried again: {}", report.message);
+                    // The same reason is told once, not every time.
+                    if told.as_ref() != Some(&report.message) {
+                        log!("shardman: the switch of a move is tried again: {}", report.message);
+                    }
+                    told = Some(report.message);
                     sleep(PAUSE_AFTER_TRY_MS);
                 }
                 Err(report) => return Err(report),
@@ -218,7 +278,7 @@ impl Driver {
     /// Everybody waits from the lock to the end of this transaction.
     fn switch(&mut self) -> Result<(), Report> {
         let (relocation, me) = (self.relocation, self.me);
-        let Driver { destination, .. } = self;
+        let destination = &mut self.destination;
         in_transaction(|| {
             lock_ddl()?;
             let lock = MoveCommand::Lock { relocation, timeout_ms: settings::move_lock_timeout() };

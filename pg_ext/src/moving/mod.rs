@@ -9,6 +9,7 @@ mod copy;
 mod destination;
 mod driver;
 mod leaves;
+mod obstacles;
 mod old_snapshots;
 mod refuse;
 mod row_triggers;

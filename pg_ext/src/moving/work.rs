@@ -7,7 +7,7 @@ use cluster::rebalance::MoveWork;
 use pgrx::prelude::*;
 use serde::Serialize;
 
-use super::{catch_up, copy, destination, source};
+use super::{catch_up, copy, destination, obstacles, source};
 use crate::ddl::OwnWork;
 use crate::report::{OrRaise, Report};
 
@@ -49,6 +49,8 @@ fn run(work: &str) -> Result<String, Report> {
         }
         MoveWork::CatchUp(relocation) => json(&catch_up::catch_up(&relocation)?),
         MoveWork::Flush => json(&source::flush()?),
+        MoveWork::HoldersOfLocks(relocation) => json(&obstacles::holders_of_locks(&relocation)?),
+        MoveWork::OldTransactions => json(&obstacles::old_transactions()?),
         MoveWork::Discard(relocation) => nothing(destination::discard(&relocation)),
         MoveWork::CleanUp(relocation) => {
             nothing(source::clean_up(&relocation).and_then(|()| destination::discard(&relocation)))

@@ -42,7 +42,14 @@ pub fn present_life() -> Life {
 
 /// Whether this data directory has had a life.
 pub fn is_remembered(life: Life) -> io::Result<bool> {
-    Ok(read()?.contains(&life.0))
+    Ok(life == present_life() || read()?.contains(&life.0))
+}
+
+/// Enters the present life if that failed at the server's start: the metadata
+/// log must not know one that this data directory does not.
+pub fn ensure_entered() -> io::Result<()> {
+    let life = PRESENT.load(Ordering::Relaxed);
+    if read()?.contains(&life) { Ok(()) } else { enter(life) }
 }
 
 /// A plain-old frame.
@@ -68,6 +75,10 @@ fn begin() -> io::Result<()> {
     let life = now.max(last.iter().flatten().copied().max().unwrap_or(0).saturating_add(1));
     PRESENT.store(life, Ordering::Relaxed);
     last?;
+    enter(life)
+}
+
+fn enter(life: u64) -> io::Result<()> {
     let mut file =
         OpenOptions::new().append(true).create(true).mode(0o600).open(folder().join(FILE))?;
     writeln!(file, "{life}")?;

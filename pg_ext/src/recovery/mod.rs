@@ -15,7 +15,7 @@ mod pass;
 mod sql;
 
 pub use decision::{record_commit, record_part};
-pub use life::present_life;
+pub use life::{ensure_entered, is_remembered, present_life};
 
 /// Registers the worker and what has to happen at each start of the server.
 /// Called while the library is preloaded.

@@ -8,9 +8,10 @@ use super::key::Key;
 use crate::catalog::{
     ActingAs, ReplicatedTable, definition_of_replicated, qualified_name, registry,
 };
-use crate::ddl::is_serial;
+use crate::ddl::{is_serial, relation_of};
 use crate::lists::{elements, text};
 use crate::report::Report;
+use crate::row_log;
 
 /// Refuses what would make copies differ. Returns whether each node may come to
 /// other values for the rows that are there: then they are to be sent again.
@@ -66,6 +67,13 @@ pub unsafe fn check_alter(statement: *mut pg_sys::AlterTableStmt) -> Result<bool
             }
         }
     }
+    // SAFETY: the caller's.
+    let rel = unsafe { relation_of((*statement).relation) };
+    if may_differ && rel.is_some_and(|rel| registry().is_ok_and(|it| it.logged_of(rel).is_some())) {
+        return Err(refused("compute values for the rows of a table with a log")
+            .detail("Each node would come to values of its own.")
+            .hint("Add the column without default, fill it by UPDATE, then set the default."));
+    }
     Ok(may_differ)
 }
 
@@ -89,6 +97,9 @@ unsafe fn is_computed(expression: *mut pg_sys::Node) -> bool {
 /// nodes must be able to get it.
 pub fn check_result(table: ReplicatedTable) -> Result<(), Report> {
     Key::of_table(table.rel)?;
+    if table.log.is_some() {
+        row_log::check_table(table.rel)?;
+    }
     let keys = definition_of_replicated(table)?.foreign_keys;
     let _acting = ActingAs::owner_of_the_catalogs();
     let references = Spi::get_one_with_args::<Vec<pg_sys::Oid>>(
@@ -98,7 +109,7 @@ pub fn check_result(table: ReplicatedTable) -> Result<(), Report> {
     )?;
     let registry = registry()?;
     let references = references.unwrap_or_default();
-    match references.iter().find(|rel| registry.replicated_of(**rel).is_none()) {
+    match references.iter().find(|rel| registry.triggered_of(**rel).is_none()) {
         None if references.len() == keys.len() => Ok(()),
         other => {
             let other = other.map(|rel| qualified_name(*rel)).unwrap_or_default();

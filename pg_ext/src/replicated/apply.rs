@@ -123,7 +123,9 @@ fn apply(table: TableId, changes: &[u8]) -> Result<(), Report> {
     unsafe {
         let relation = pg_sys::table_open(table.rel, pg_sys::RowExclusiveLock as i32);
         let empties = changes.first() == Some(&Change::Truncate.code());
-        let done = if empties && !has_other_referrers(table.rel)? {
+        // Entries of a log are made while others wait for their turn to commit,
+        // whom a lock on the whole table would keep from it.
+        let done = if empties && table.log.is_none() && !has_other_referrers(table.rel)? {
             truncate(relation)
         } else if empties {
             let mut target = Target::begin(relation)?;

@@ -27,7 +27,7 @@ const FEW_CHANGES: usize = 500;
 /// Keeps writers of all replicated tables waiting until the transaction ends,
 /// and waits for those that are at it.
 pub fn hold_writers() -> Result<(), Report> {
-    for table in registry()?.replicated_tables() {
+    for table in registry()?.replicated_tables().iter().filter(|table| table.log.is_none()) {
         lock_table(table.table_id)?;
     }
     Ok(())

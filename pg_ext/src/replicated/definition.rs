@@ -4,6 +4,8 @@
 use std::ffi::CString;
 
 use cluster::TableId;
+use cluster::metadata::TokenId;
+use cluster::row_log::{RowLogId, TableLog};
 use cluster::sharding::NodeCommand;
 use pgrx::prelude::*;
 
@@ -21,6 +23,7 @@ use crate::lists::{elements, list_of, text};
 use crate::membership;
 use crate::peers;
 use crate::report::Report;
+use crate::row_log;
 
 /// What the names of our triggers begin with.
 pub const TRIGGER_PREFIX: &str = "shardman_";
@@ -29,6 +32,7 @@ pub const TRIGGER_PREFIX: &str = "shardman_";
 pub struct CreatedReplicated {
     namespace: pg_sys::Oid,
     name: CString,
+    log: Option<RowLogId>,
 }
 
 /// Looks at a CREATE TABLE that asks for a replicated table.
@@ -38,6 +42,7 @@ pub struct CreatedReplicated {
 pub unsafe fn before_create(
     pstmt: *mut pg_sys::PlannedStmt,
     statement: *mut pg_sys::CreateStmt,
+    log: Option<&str>,
 ) -> Result<Step, Report> {
     // SAFETY: the caller's.
     unsafe {
@@ -57,7 +62,7 @@ pub unsafe fn before_create(
         let create: *mut pg_sys::CreateStmt = (*copy).utilityStmt.cast();
         let is_ours = |option: &*mut pg_sys::DefElem| {
             (**option).defnamespace.is_null()
-                && matches!(text((**option).defname).as_str(), "replicated" | "global")
+                && matches!(text((**option).defname).as_str(), "replicated" | "global" | "log")
         };
         let options = elements::<pg_sys::DefElem>((*create).options);
         (*create).options = list_of(options.filter(|option| !is_ours(option)));
@@ -65,9 +70,10 @@ pub unsafe fn before_create(
             // PostgreSQL says so: an error, or a notice under IF NOT EXISTS.
             return Ok(Step::Run { statement: copy, finish: None });
         }
+        let log = log.map(row_log::id_of).transpose()?;
         lock_ddl()?;
         let name = std::ffi::CStr::from_ptr((*(*statement).relation).relname).to_owned();
-        let created = CreatedReplicated { namespace, name };
+        let created = CreatedReplicated { namespace, name, log };
         Ok(Step::Run { statement: copy, finish: Some(Finish::CreateReplicated(created)) })
     }
 }
@@ -80,8 +86,12 @@ impl CreatedReplicated {
             pg_sys::CommandCounterIncrement();
             pg_sys::get_relname_relid(self.name.as_ptr(), self.namespace)
         };
-        let table = ReplicatedTable { table_id: next_table_id()?, rel };
-        register(table.table_id, rel)?;
+        let shape = TokenId::default();
+        let table = ReplicatedTable { table_id: next_table_id()?, rel, log: self.log, shape };
+        register(table.table_id, rel, self.log.map(|log| TableLog { log, shape }))?;
+        if self.log.is_some() {
+            row_log::check_table(rel)?;
+        }
         register_owned_sequences(rel)?;
         make_elsewhere(table)
     }
@@ -100,11 +110,11 @@ pub fn make_elsewhere(table: ReplicatedTable) -> Result<(), Report> {
 }
 
 /// Enters a table of this node, with its triggers.
-pub fn register(table: TableId, rel: pg_sys::Oid) -> Result<(), Report> {
+pub fn register(table: TableId, rel: pg_sys::Oid, log: Option<TableLog>) -> Result<(), Report> {
     Key::of_table(rel)?;
     let _own_work = OwnWork::begin();
     add_triggers(rel)?;
-    register_replicated(table, rel)
+    register_replicated(table, rel, log)
 }
 
 /// Triggers that no user sees, is given a copy of, or may switch off; and that

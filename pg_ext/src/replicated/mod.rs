@@ -23,10 +23,14 @@ mod triggers;
 mod turning;
 
 pub use alter::{check_alter, check_result};
+pub use apply::{apply_own, is_applying};
 pub use compare::send_again;
 pub use copying::{Copying, hold_writers};
 pub use definition::{CreatedReplicated, before_create, register};
 pub use epoch::{check_before_decision, check_before_prepare};
+pub use key::Key;
 pub use lock::{init, lock_table};
-pub use returning::catch_up;
+pub use returning::{bring_up_to_date, catch_up, owner_of};
+pub use ship::{Rows, changes, end_statement, present_rows};
 pub use starting::{before_statement, before_truncate, concerns};
+pub use turning::{replicate, replicate_under};

@@ -56,12 +56,13 @@ pub fn catch_up(own: &Member, admit: impl FnOnce() -> Result<(), Report>) -> Res
 fn look_around() -> Result<(Vec<Copy>, Vec<Member>), Report> {
     let registry = registry()?;
     let active = registry.members().iter().filter(|member| member.is_active).cloned().collect();
-    let copies = registry.replicated_tables().into_iter();
+    let copies = registry.replicated_tables().into_iter().filter(|table| table.log.is_none());
     Ok((copies.map(|table| Copy { table, owner: owner_of(table.rel) }).collect(), active))
 }
 
+/// The name of a table's owner.
 #[allow(unsafe_code)]
-fn owner_of(rel: pg_sys::Oid) -> String {
+pub fn owner_of(rel: pg_sys::Oid) -> String {
     // SAFETY: a registered table exists; a palloc'd name.
     unsafe {
         let relation = pg_sys::table_open(rel, pg_sys::AccessShareLock as i32);
@@ -71,7 +72,8 @@ fn owner_of(rel: pg_sys::Oid) -> String {
     }
 }
 
-fn bring_up_to_date(session: &mut Dialog, table: ReplicatedTable) -> Result<(), Report> {
+/// Makes a copy of this node equal to the one that the session sees.
+pub fn bring_up_to_date(session: &mut Dialog, table: ReplicatedTable) -> Result<(), Report> {
     let id = table.table_id;
     let sql = format!("SELECT image, key, hash FROM shardman.row_hashes({id})");
     let there: Rows = read_rows(session.rows(&sql)?);

@@ -22,6 +22,7 @@ use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
 use crate::report::Report;
+use crate::row_log;
 
 /// Statements that have begun to write a table and not ended, and whether
 /// another one has written it meanwhile.
@@ -51,7 +52,7 @@ pub fn begin_statement(rel: pg_sys::Oid) {
 /// It has ended. Returns whether its changes overlap with another one's. One
 /// that failed within a savepoint is never noted as ended: then they are taken
 /// to overlap, which costs time and nothing else.
-fn end_statement(rel: pg_sys::Oid) -> bool {
+pub fn end_statement(rel: pg_sys::Oid) -> bool {
     RUNNING.with_borrow_mut(|running| {
         let Some((count, overlaps)) = running.tables.get_mut(&rel) else { return true };
         let overlapped = *overlaps;
@@ -73,8 +74,11 @@ pub unsafe fn after(data: *mut pg_sys::TriggerData) -> Result<(), Report> {
     unsafe {
         let relation = (*data).tg_relation;
         let rel = (*relation).rd_id;
-        let overlaps = end_statement(rel);
         let Some(table) = registry()?.replicated_of(rel) else { return Ok(()) };
+        if let Some(log) = table.log {
+            return row_log::after(data, table, log);
+        }
+        let overlaps = end_statement(rel);
         let mut outgoing = Outgoing::to_others(table.table_id)?;
         if outgoing.nodes.is_empty() {
             return Ok(());
@@ -95,9 +99,11 @@ pub unsafe fn after(data: *mut pg_sys::TriggerData) -> Result<(), Report> {
         if old.is_null() && new.is_null() {
             writer.bytes.push(Change::Truncate.code());
         } else if overlaps {
-            present_rows(relation, &key, [old, new], &mut writer, &mut outgoing)?;
+            present_rows(relation, &key, [old, new], &mut writer, &mut |bytes| {
+                outgoing.send(bytes)
+            })?;
         } else {
-            changes(descriptor, old, new, &mut writer, &mut outgoing)?;
+            changes(descriptor, old, new, &mut writer, &mut |bytes| outgoing.send(bytes))?;
         }
         outgoing.send(&mut writer.bytes)?;
         writer.finish();
@@ -169,13 +175,16 @@ unsafe fn changes_keys(
     }
 }
 
-/// As they were made.
-unsafe fn changes(
+/// As they were made; `send` is called when there is much, and takes it.
+///
+/// # Safety
+/// Transition tables of one event, null or valid, with rows of the descriptor.
+pub unsafe fn changes(
     descriptor: pg_sys::TupleDesc,
     old: *mut pg_sys::Tuplestorestate,
     new: *mut pg_sys::Tuplestorestate,
     writer: &mut ImageWriter,
-    outgoing: &mut Outgoing,
+    send: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), Report>,
 ) -> Result<(), Report> {
     // SAFETY: the caller's transition tables, null or valid.
     unsafe {
@@ -196,7 +205,7 @@ unsafe fn changes(
             before.map_or(Ok(()), |slot| writer.key(slot))?;
             after.map_or(Ok(()), |slot| writer.row(slot))?;
             if writer.bytes.len() >= BATCH_BYTES {
-                outgoing.send(&mut writer.bytes)?;
+                send(&mut writer.bytes)?;
             }
         }
         old.into_iter().chain(new).for_each(Rows::end);
@@ -206,12 +215,15 @@ unsafe fn changes(
 
 /// For all keys that were touched, what is there now. Rows that are gone go
 /// first: others may have taken their place in another unique index.
-unsafe fn present_rows(
+///
+/// # Safety
+/// As for [`changes`]; the relation is open.
+pub unsafe fn present_rows(
     relation: pg_sys::Relation,
     key: &Key,
     tables: [*mut pg_sys::Tuplestorestate; 2],
     writer: &mut ImageWriter,
-    outgoing: &mut Outgoing,
+    send: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), Report>,
 ) -> Result<(), Report> {
     // SAFETY: the caller's; the table is ours to read, its writer lock is held.
     unsafe {
@@ -244,7 +256,7 @@ unsafe fn present_rows(
                         writer.row(found)?;
                     }
                     if writer.bytes.len() >= BATCH_BYTES {
-                        outgoing.send(&mut writer.bytes)?;
+                        send(&mut writer.bytes)?;
                     }
                 }
                 rows.end();
@@ -256,14 +268,17 @@ unsafe fn present_rows(
 }
 
 /// The rows of a transition table, from the start.
-struct Rows {
+pub struct Rows {
     store: *mut pg_sys::Tuplestorestate,
     slot: *mut pg_sys::TupleTableSlot,
 }
 
 impl Rows {
-    /// SAFETY: `store` is null or valid; so is the descriptor.
-    unsafe fn of(
+    /// None if there is no such table.
+    ///
+    /// # Safety
+    /// `store` is null or valid; so is the descriptor.
+    pub unsafe fn of(
         descriptor: pg_sys::TupleDesc,
         store: *mut pg_sys::Tuplestorestate,
     ) -> Option<Rows> {
@@ -284,14 +299,19 @@ impl Rows {
     }
 
     /// The next one, valid until it is asked for another.
-    unsafe fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
+    ///
+    /// # Safety
+    /// The table exists still.
+    #[allow(clippy::should_implement_trait)]
+    pub unsafe fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
         // SAFETY: valid since `of`.
         unsafe {
             pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot).then_some(self.slot)
         }
     }
 
-    fn end(self) {
+    /// To be called when all is read.
+    pub fn end(self) {
         // SAFETY: the slot is ours; pointer 0 is the one that was selected.
         unsafe {
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);

@@ -60,7 +60,7 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
         if standing::am_i_down() && !OwnWork::is_going_on() {
             let registry = registry()?;
             let mut read = elements::<pg_sys::RangeTblEntry>((*planned).rtable);
-            if read.any(|entry| registry.replicated_of((*entry).relid).is_some()) {
+            if read.any(|entry| registry.triggered_of((*entry).relid).is_some()) {
                 return Err(standing::behind(membership::my_identity()?.node_id));
             }
         }
@@ -75,7 +75,7 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
         let written = (*planned).resultRelations;
         if !written.is_null() && (*written).length == 1 {
             let rel = rel_of(pg_sys::list_nth_int(written, 0) as u32);
-            if let Some(table) = registry()?.replicated_of(rel)
+            if let Some(table) = registry()?.triggered_of(rel)
                 && let Some(lock) = pinned::lock_of(statement, table.table_id, rel)
             {
                 let relation = pg_sys::table_open(rel, pg_sys::NoLock as i32);
@@ -92,7 +92,7 @@ pub unsafe fn before_statement(statement: *mut pg_sys::QueryDesc) -> Result<(), 
         let registry = registry()?;
         let marked = elements::<pg_sys::PlanRowMark>((*planned).rowMarks)
             .filter(|mark| (**mark).markType < pg_sys::RowMarkType::ROW_MARK_REFERENCE)
-            .filter_map(|mark| registry.replicated_of(rel_of((*mark).rti)))
+            .filter_map(|mark| registry.triggered_of(rel_of((*mark).rti)))
             .map(|table| WriterLock::Table(table.table_id));
         take(&marked.collect::<Vec<_>>())
     }
@@ -111,7 +111,7 @@ unsafe fn referenced(relation: pg_sys::Relation) -> Result<Vec<WriterLock>, Repo
     let mut locks: Vec<_> = unsafe {
         elements::<pg_sys::ForeignKeyCacheInfo>(pg_sys::RelationGetFKeyList(relation))
             .filter(|key| (**key).confrelid != (*relation).rd_id)
-            .filter_map(|key| registry.replicated_of((*key).confrelid))
+            .filter_map(|key| registry.triggered_of((*key).confrelid))
             .map(|table| WriterLock::Referrer(table.table_id))
             .collect()
     };
@@ -133,6 +133,8 @@ pub unsafe fn before_writing(relation: pg_sys::Relation) -> Result<(), Report> {
         return Ok(());
     }
     match registry()?.replicated_of(rel) {
+        // Whoever commits first wins: nobody waits for anybody.
+        Some(table) if table.log.is_some() => Ok(()),
         Some(table) => {
             // SAFETY: the caller's.
             let mut locks = unsafe { referenced(relation) }?;
@@ -158,7 +160,7 @@ pub unsafe fn before_truncate(statement: *mut pg_sys::TruncateStmt) -> Result<()
             .filter_map(|range| crate::ddl::relation_of(range))
             .collect::<Vec<_>>()
     };
-    let tables = named.into_iter().filter_map(|rel| registry.replicated_of(rel));
+    let tables = named.into_iter().filter_map(|rel| registry.triggered_of(rel));
     take(&tables.map(|table| WriterLock::Table(table.table_id)).collect::<Vec<_>>())
 }
 

@@ -1,7 +1,9 @@
 //! Turning a local table into a replicated one, and back.
 #![allow(unsafe_code)]
 
-use cluster::sharding::{NodeCommand, quote_identifier};
+use cluster::metadata::TokenId;
+use cluster::row_log::{RowLogId, TableLog};
+use cluster::sharding::{NodeCommand, SequenceDefinition, quote_identifier};
 use pgrx::prelude::*;
 
 use super::compare::check_owner;
@@ -10,11 +12,12 @@ use super::key::Key;
 use super::lock_table;
 use super::ship::{Outgoing, all_rows};
 use crate::catalog::{
-    ActingAs, ReplicatedTable, next_table_id, qualified_name, registry, unregister_table,
+    ActingAs, ReplicatedTable, future_definition_of_sequence, next_table_id, owned_sequences,
+    qualified_name, register_sequence, registry, unregister_table,
 };
 use crate::ddl::{OwnWork, is_leaf_schema, lock_ddl};
 use crate::report::{OrRaise, Report};
-use crate::{membership, peers, schema_change};
+use crate::{membership, peers, row_log, schema_change};
 
 #[pg_extern(sql = false)]
 fn replicate_table(rel: pg_sys::Oid) {
@@ -26,7 +29,13 @@ fn unreplicate_table(rel: pg_sys::Oid) {
     unreplicate(rel).or_raise()
 }
 
-fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
+/// Makes a table of this node a replicated one, with its rows.
+pub fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
+    replicate_under(rel, None)
+}
+
+/// The same, with changes carried by a log if one is given.
+pub fn replicate_under(rel: pg_sys::Oid, log: Option<RowLogId>) -> Result<(), Report> {
     check_owner(rel)?;
     membership::my_identity()?;
     lock_ddl()?;
@@ -39,8 +48,14 @@ fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
         check_kind(relation)?;
         // The other copies are to have the same owner.
         let _acting = ActingAs::user((*(*relation).rd_rel).relowner);
-        let table = ReplicatedTable { table_id: next_table_id()?, rel };
-        register(table.table_id, rel)?;
+        let shape = TokenId::default();
+        let table = ReplicatedTable { table_id: next_table_id()?, rel, log, shape };
+        register(table.table_id, rel, log.map(|log| TableLog { log, shape }))?;
+        if log.is_some() {
+            row_log::check_table(rel)?;
+            all_nodes_present()?;
+        }
+        share_sequences(rel)?;
         make_elsewhere(table)?;
         let mut outgoing = Outgoing::to_others(table.table_id)?;
         pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -48,6 +63,34 @@ fn replicate(rel: pg_sys::Oid) -> Result<(), Report> {
         pg_sys::PopActiveSnapshot();
         outgoing.wait()?;
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
+    }
+    Ok(())
+}
+
+/// A node that is away could not be given the rows.
+fn all_nodes_present() -> Result<(), Report> {
+    let missing = schema_change::missing_members()?;
+    let Some(node) = missing.first() else { return Ok(()) };
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("cannot replicate a table with rows while node {node} is away"),
+    )
+    .hint("Retry when the node is back; shardman.nodes shows the state of all nodes."))
+}
+
+/// What the table's columns draw from is from now on drawn from on all nodes, and
+/// goes on where it stands here.
+fn share_sequences(rel: pg_sys::Oid) -> Result<(), Report> {
+    let known = registry()?;
+    for sequence in owned_sequences(rel)? {
+        if known.sequence(sequence).is_some() {
+            continue;
+        }
+        // SAFETY: a guarded call. nextval() takes a lock that waits for this one.
+        unsafe { pg_sys::LockRelationOid(sequence, pg_sys::ShareRowExclusiveLock as i32) };
+        let definition = future_definition_of_sequence(sequence)?;
+        let SequenceDefinition { sequence_id, first, block_size, .. } = definition;
+        register_sequence(sequence, sequence_id, first, block_size)?;
     }
     Ok(())
 }
@@ -98,7 +141,10 @@ fn unreplicate(rel: pg_sys::Oid) -> Result<(), Report> {
     lock_ddl()?;
     // What the table becomes here.
     schema_change::note_other_work();
-    lock_table(table.table_id)?;
+    match table.log {
+        Some(log) => row_log::fence(table, log)?,
+        None => lock_table(table.table_id)?,
+    }
     refuse_referrers(rel)?;
     let name = qualified_name(rel);
     let statement = format!("DROP TABLE {name} RESTRICT");

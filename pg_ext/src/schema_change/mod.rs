@@ -21,11 +21,12 @@ mod transaction;
 pub use applied::{note_position, wait_for};
 pub use decision::{init, may_roll_back_prepared, prepared_under};
 pub use line::{lock_ddl, stand_in_line_here};
-pub use other_work::{note as note_other_work, note_query, note_utility};
+pub use other_work::{is_ours as is_own_work, note as note_other_work, note_query, note_utility};
 pub use queue::{in_transaction, register};
 pub use receive::{begin, pin_time};
 pub use standing::{
-    Standing, begin_to_serve, check_query, is_serving, renew_lease, wait_until_served,
+    REJOIN, Standing, begin_to_serve, check_query, check_utility, is_confirmed, is_serving,
+    renew_lease, wait_until_served,
 };
 pub use tell::{missing_members, tell_all};
 pub use token::is_wanted;

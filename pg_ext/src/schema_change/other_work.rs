@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use crate::catalog::ActingAs;
 use crate::compat;
 use crate::ddl::OwnWork;
+use crate::row_log;
 
 thread_local! {
     /// The last transaction that has done such work.
@@ -36,7 +37,11 @@ pub unsafe fn note_query(statement: *mut pg_sys::QueryDesc) {
         (*plan).commandType == pg_sys::CmdType::CMD_SELECT && !(*plan).hasModifyingCTE
     };
     if !changes_nothing && !is_ours() {
-        note();
+        DONE_IN.set(compat::local_transaction_id());
+        // SAFETY: the caller's.
+        if !unsafe { row_log::writes_nothing_else(statement) } {
+            row_log::note_other_work();
+        }
     }
 }
 
@@ -75,7 +80,10 @@ pub unsafe fn note_utility(
             | T_DoStmt
             | T_CallStmt
     );
-    if !is_harmless {
+    // SAFETY: the caller's.
+    if unsafe { row_log::is_bulk_write(statement) } {
+        DONE_IN.set(compat::local_transaction_id());
+    } else if !is_harmless {
         note();
     }
 }
@@ -89,4 +97,5 @@ pub fn is_ours() -> bool {
 /// The running transaction does what the log could not run again.
 pub fn note() {
     DONE_IN.set(compat::local_transaction_id());
+    row_log::note_other_work();
 }

@@ -11,7 +11,7 @@ use raft::{RaftState, Request, Response};
 
 use super::other_work::is_ours;
 use crate::catalog::registry;
-use crate::ddl::is_leaf_schema;
+use crate::ddl::{is_leaf_schema, relation_of};
 use crate::lists::elements;
 use crate::report::Report;
 use crate::settings;
@@ -28,6 +28,9 @@ const PATIENCE_CUT_OFF: Duration = Duration::from_secs(3);
 const PATIENCE_BEHIND: Duration = Duration::from_secs(1);
 /// Between two looks, in milliseconds: the queue's worker is another process.
 const PAUSE_MS: i64 = 20;
+
+/// For a server that its cluster does not take any more.
+pub const REJOIN: &str = "Run shardman.leave_cluster() here to forget the cluster, and on another node shardman.rm_node(id, force => true) if it still lists this one; then the server may join again as a new node.";
 
 /// In shared memory; all zeroes at the server's start.
 pub struct Standing {
@@ -66,6 +69,11 @@ pub fn serving() -> Serving {
         1 => Serving::Behind,
         _ => Serving::Yes,
     }
+}
+
+/// Whether the others have recognised this server since its start.
+pub fn is_confirmed() -> bool {
+    serving() != Serving::Unconfirmed
 }
 
 /// Whether it may do everything: a look at shared memory and at the clock.
@@ -134,21 +142,57 @@ pub unsafe fn check_query(statement: *mut pg_sys::QueryDesc) -> Result<(), Repor
     if is_serving() || is_ours() || !crate::in_cluster_database() {
         return Ok(());
     }
-    let registry = registry()?;
     // SAFETY: the caller's; a valid plan whose range table holds RangeTblEntry
     // nodes.
-    let is_managed = unsafe {
-        elements::<pg_sys::RangeTblEntry>((*(*statement).plannedstmt).rtable).any(|entry| {
-            (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
-                && (registry.table_of((*entry).relid).is_some()
-                    || registry.replicated_of((*entry).relid).is_some()
-                    || is_leaf_schema((*entry).relid))
-        })
+    let relations = unsafe {
+        elements::<pg_sys::RangeTblEntry>((*(*statement).plannedstmt).rtable)
+            .filter(|entry| (**entry).rtekind == pg_sys::RTEKind::RTE_RELATION)
+            .map(|entry| (*entry).relid)
+            .collect()
     };
+    check_relations(relations)
+}
+
+/// The same for COPY and TRUNCATE, which no executor starts.
+///
+/// # Safety
+/// `statement` is a valid utility statement.
+pub unsafe fn check_utility(statement: *mut pg_sys::Node) -> Result<(), Report> {
+    use pg_sys::NodeTag;
+    if is_serving() || is_ours() {
+        return Ok(());
+    }
+    // SAFETY: the caller's; each arm casts to the struct that the tag names, and
+    // the grammar makes lists of RangeVar.
+    let relations = unsafe {
+        match (*statement).type_ {
+            NodeTag::T_CopyStmt => {
+                relation_of((*statement.cast::<pg_sys::CopyStmt>()).relation).into_iter().collect()
+            }
+            NodeTag::T_TruncateStmt => {
+                let truncate: *mut pg_sys::TruncateStmt = statement.cast();
+                elements::<pg_sys::RangeVar>((*truncate).relations)
+                    .filter_map(|range| relation_of(range))
+                    .collect()
+            }
+            _ => return Ok(()),
+        }
+    };
+    check_relations(relations)
+}
+
+fn check_relations(relations: Vec<pg_sys::Oid>) -> Result<(), Report> {
+    let registry = registry()?;
+    let is_managed = relations.into_iter().any(|rel| {
+        registry.table_of(rel).is_some()
+            || registry.replicated_of(rel).is_some()
+            || is_leaf_schema(rel)
+    });
     if is_managed { wait_until_served() } else { Ok(()) }
 }
 
-/// A server that was removed from its cluster waits in vain.
+/// A server that was removed from its cluster, or restored from an old copy,
+/// waits in vain.
 fn check_membership() -> Result<(), Report> {
     if serving() == Serving::Yes {
         return Ok(());
@@ -158,18 +202,19 @@ fn check_membership() -> Result<(), Report> {
         return Ok(());
     };
     match status.state {
-        RaftState::Stopped(reason) if reason.contains("was removed") => Err(Report::new(
+        RaftState::Barred(reason) => Err(Report::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "this server does not serve sharded and replicated tables any more",
         )
-        .detail(reason)
-        .hint("Run shardman.leave_cluster() here to forget the cluster; the server may join again as a new node.")),
+        .detail(format!("Reason: {reason}."))
+        .hint(REJOIN)),
         _ => Ok(()),
     }
 }
 
 /// Waits, bounded, until this node may do everything; an error if it may not.
 pub fn wait_until_served() -> Result<(), Report> {
+    check_membership()?;
     let begun = Instant::now();
     let goes_on = || {
         let patience = match (is_new(), serving()) {

@@ -106,7 +106,10 @@ pub fn unexpected(answer: String) -> Report {
 /// The log did not answer.
 pub fn no_majority(error: RaftError) -> Report {
     match error {
-        RaftError::NoLeader | RaftError::NotLeader | RaftError::Timeout { .. } => Report::new(
+        RaftError::NoLeader
+        | RaftError::NotLeader
+        | RaftError::Unrecognised { .. }
+        | RaftError::Timeout { .. } => Report::new(
             PgSqlErrorCode::ERRCODE_CANNOT_CONNECT_NOW,
             "cannot change the schema without a majority of the nodes",
         )

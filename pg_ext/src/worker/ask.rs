@@ -14,6 +14,7 @@ use raft::{
 
 use crate::membership;
 use crate::report::Report;
+use crate::schema_change::REJOIN;
 
 /// Longer than anything the worker itself allows a request to take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -166,9 +167,12 @@ impl From<RaftError> for Report {
             | RaftError::TooLarge { .. } => {
                 (ERRCODE_PROTOCOL_VIOLATION, "All nodes must run the same version of shardman.")
             }
-            RaftError::Removed { .. } => (
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "To join again, run shardman.leave_cluster(), drop and create the extension, and add the server as a new node.",
+            RaftError::Removed { .. } | RaftError::OldCopy { .. } => {
+                (ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, REJOIN)
+            }
+            RaftError::Unrecognised { .. } => (
+                ERRCODE_CANNOT_CONNECT_NOW,
+                "It was started a moment ago, or cannot reach a majority of the voters. Try again.",
             ),
             RaftError::Storage { .. } => (ERRCODE_IO_ERROR, "Look at the server log."),
             _ => (ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "Look at shardman.raft_status."),

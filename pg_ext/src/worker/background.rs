@@ -35,7 +35,11 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
         sender,
         Box::new(ring),
     );
+    if let Err(error) = recovery::ensure_entered() {
+        error!("could not enter this start of the server in a file: {error}");
+    }
     config.life = recovery::present_life();
+    config.remembers = Box::new(|life| recovery::is_remembered(life).unwrap_or(false));
     config.is_wanted = Box::new(schema_change::is_wanted);
     config.renew_lease = Box::new(schema_change::renew_lease);
     let limits = config.limits.clone();

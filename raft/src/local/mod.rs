@@ -6,6 +6,7 @@ mod ddl_view;
 mod frame_reader;
 mod listener;
 mod request;
+mod row_logs_view;
 mod status;
 
 pub use client::Client;
@@ -14,6 +15,7 @@ pub use ddl_view::DdlView;
 pub use frame_reader::{FrameReader, MAX_FRAME_BYTES};
 pub(crate) use listener::{bind, serve};
 pub use request::{Request, Response};
+pub use row_logs_view::{RowLogView, RowLogsView};
 pub use status::{MatchedIndex, RaftState, RaftStatus};
 
 /// The socket's name inside [`crate::Config::dir`].

@@ -3,10 +3,11 @@
 use cluster::metadata::{
     Accepted, DdlPosition, Fate, Metadata, MetadataCommand, NodeRecord, Outcome, TokenId,
 };
+use cluster::row_log::{Accepted as AcceptedRows, RowLogId, RowLogPosition};
 use cluster::{ClusterId, Identity, LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
 
-use super::{DdlView, RaftStatus};
+use super::{DdlView, RaftStatus, RowLogsView};
 
 /// What a backend asks of its node's worker. Each is answered by a
 /// `Result<Response, RaftError>`; the variant names the response.
@@ -94,6 +95,25 @@ pub enum Request {
     /// What becomes of transactions, as far as this node has applied the log.
     /// Answers [`Response::Fates`], in the same order.
     Fates(Vec<TokenId>),
+    /// The tails of all row logs, once a majority has confirmed that this node
+    /// knows them: whatever was acknowledged before the request came is in.
+    /// Answers [`Response::RowLogTails`].
+    RowLogTails,
+    /// Entries of a row log behind a position, some at a time, as soon as there
+    /// are any or the time is over. The last may be an intent that is not
+    /// settled; asked again behind the entries before it, the answer comes when
+    /// it is. Answers [`Response::RowEntries`].
+    RowEntries {
+        /// Which log.
+        log: RowLogId,
+        /// What the caller has applied.
+        after: RowLogPosition,
+        /// How long to wait for more.
+        limit_ms: u64,
+    },
+    /// How all row logs stand, as far as this node has applied the log. Answers
+    /// [`Response::RowLogs`].
+    RowLogs,
     /// How Raft stands on this node. Always answered, with
     /// [`Response::Status`].
     Status,
@@ -135,6 +155,22 @@ pub enum Response {
     NextDdl(Option<(DdlPosition, Accepted)>),
     /// One for each token.
     Fates(Vec<Fate>),
+    /// The last entry of each row log.
+    RowLogTails(Vec<(RowLogId, RowLogPosition)>),
+    /// Entries, in order.
+    RowEntries {
+        /// Everything up to here is gone; a caller that has not applied it needs
+        /// a copy.
+        truncated: RowLogPosition,
+        /// The log's last entry.
+        tail: RowLogPosition,
+        /// Settled ones, and then perhaps one that is not.
+        entries: Vec<(RowLogPosition, AcceptedRows)>,
+        /// The log is gone.
+        is_gone: bool,
+    },
+    /// How row logs stand.
+    RowLogs(RowLogsView),
     /// How Raft stands.
     Status(RaftStatus),
     /// What goes back to the peer.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum RaftState {
     /// No identity: the node belongs to no cluster.
     NotMember,
+    /// It was started and waits for a majority to recognise its data directory.
+    Unrecognised,
     /// The node has its identity and waits for the leader to send the log.
     Uninitialized,
     /// It receives the log and does not vote.
@@ -21,6 +23,9 @@ pub enum RaftState {
     Leader,
     /// Raft does not run, for this reason.
     Stopped(String),
+    /// Neither does it here, for the cluster has removed this node, or does not
+    /// take its data directory.
+    Barred(String),
 }
 
 /// What [`crate::Request::Status`] answers. Positions are 0 where nothing is.

@@ -1,7 +1,8 @@
 //! What a frame between peers says, and to whom.
 
-use cluster::metadata::Metadata;
-use cluster::{ClusterId, Identity, NodeId};
+use cluster::metadata::Decided;
+use cluster::txn::Life;
+use cluster::{ClusterId, Identity, LogIndex, NodeId};
 use openraft::Vote;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
@@ -11,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RaftError;
 use crate::local::{MAX_FRAME_BYTES, Request, Response};
-use crate::type_config::{RaftNodeId, SnapshotMeta, TypeConfig};
+use crate::type_config::{RaftNodeId, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// The version of everything in this file. Frames of another are refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Room that the local protocol needs around a frame (its tag).
 const MAX_ENVELOPE_BYTES: usize = MAX_FRAME_BYTES - 16;
@@ -24,9 +25,13 @@ const MAX_ENVELOPE_BYTES: usize = MAX_FRAME_BYTES - 16;
 pub(crate) struct Envelope {
     format: u32,
     cluster_id: ClusterId,
-    from: NodeId,
+    pub(super) from: NodeId,
+    /// Of the sender's server.
+    pub(super) life: Life,
+    /// Tells the frames of one life apart; mostly growing.
+    pub(super) number: u64,
     to: NodeId,
-    ask: Ask,
+    pub(super) ask: Ask,
 }
 
 /// The answer to it. It needs no address: it comes back on the connection of
@@ -50,14 +55,31 @@ pub(crate) enum Ask {
         request: Box<Request>,
         timeout_ms: u64,
     },
+    /// What the peer knows of the sender, which has been started and does not
+    /// take part yet.
+    Introduce,
 }
 
-/// A whole snapshot: the metadata are small.
+/// What one node knows of another, so that the other finds out whether its data
+/// directory is the one that it had last.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Acquaintance {
+    /// The last life that the log has of it.
+    pub(crate) life: Option<Life>,
+    /// Whoever leads knows how much of the log it had, in this term.
+    pub(crate) matched: Option<LogIndex>,
+    /// The term of the answering node.
+    pub(crate) term: u64,
+    /// Who is in the log there.
+    pub(crate) membership: StoredMembership,
+}
+
+/// A whole snapshot: row logs have a limit, and the rest is small.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotBody {
     pub(crate) vote: Vote<RaftNodeId>,
     pub(crate) meta: SnapshotMeta,
-    pub(crate) metadata: Metadata,
+    pub(crate) decided: Decided,
 }
 
 /// What it answers.
@@ -70,6 +92,7 @@ pub(crate) enum Reply {
     Vote(VoteResponse<RaftNodeId>),
     Snapshot(SnapshotResponse<RaftNodeId>),
     Forward(Result<Response, RaftError>),
+    Introduced(Acquaintance),
     /// The frame was not even looked at, or Raft is not running.
     Refused(RaftError),
 }
@@ -81,10 +104,16 @@ struct Header {
 }
 
 impl Envelope {
-    /// `ask` from a member to another of the same cluster.
-    pub(crate) fn new(identity: &Identity, to: NodeId, ask: Ask) -> Self {
+    /// `ask` from a member to another of the same cluster; `stamp` is the
+    /// sender's life and the frame's number in it.
+    pub(crate) fn new(
+        identity: &Identity,
+        (life, number): (Life, u64),
+        to: NodeId,
+        ask: Ask,
+    ) -> Self {
         let cluster_id = identity.cluster_id.clone();
-        Envelope { format: FORMAT, cluster_id, from: identity.node_id, to, ask }
+        Envelope { format: FORMAT, cluster_id, from: identity.node_id, life, number, to, ask }
     }
 
     /// Answers `TooLarge` if the peer's worker would not take the frame.
@@ -92,10 +121,9 @@ impl Envelope {
         encode(self)
     }
 
-    /// Who sends a frame, and what it asks of the node with this identity. A
-    /// frame of another format, cluster or node is refused with the error that
-    /// says so.
-    pub(crate) fn decode(frame: &[u8], identity: &Identity) -> Result<(NodeId, Ask), RaftError> {
+    /// A frame for the node with this identity. One of another format, cluster or
+    /// node is refused with the error that says so.
+    pub(super) fn decode(frame: &[u8], identity: &Identity) -> Result<Self, RaftError> {
         let envelope: Self = decode(frame)?;
         if envelope.cluster_id != identity.cluster_id {
             let (ours, theirs) = (identity.cluster_id.clone(), envelope.cluster_id);
@@ -104,7 +132,7 @@ impl Envelope {
         if envelope.to != identity.node_id {
             return Err(RaftError::WrongNode { ours: identity.node_id, theirs: envelope.to });
         }
-        Ok((envelope.from, envelope.ask))
+        Ok(envelope)
     }
 }
 
@@ -165,7 +193,7 @@ mod tests {
     fn frame() -> Vec<u8> {
         let request = Box::new(Request::Confirm);
         let ask = Ask::Forward { request, timeout_ms: 1 };
-        Envelope::new(&identity("c", 1), NodeId(2), ask).encode().expect("small")
+        Envelope::new(&identity("c", 1), (Life(1), 1), NodeId(2), ask).encode().expect("small")
     }
 
     fn refusal(frame: &[u8], cluster: &str, node: u32) -> Option<RaftError> {
@@ -183,8 +211,8 @@ mod tests {
 
     #[test]
     fn another_format_is_told_from_rubbish() {
-        let newer = br#"{"format":2,"letter":"?"}"#;
-        assert_eq!(refusal(newer, "c", 2), Some(RaftError::WrongFormat { ours: 1, theirs: 2 }));
+        let newer = br#"{"format":3,"letter":"?"}"#;
+        assert_eq!(refusal(newer, "c", 2), Some(RaftError::WrongFormat { ours: 2, theirs: 3 }));
         assert!(matches!(refusal(b"\xff\x00", "c", 2), Some(RaftError::Malformed { .. })));
     }
 

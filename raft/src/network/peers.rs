@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use cluster::txn::Life;
 use cluster::{Credential, Identity, NodeId};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
@@ -62,6 +63,10 @@ pub(crate) struct Peers {
     announcer: Arc<Announcer>,
     lines: Mutex<HashMap<(NodeId, String), Arc<Line>>>,
     heard: Mutex<HashMap<NodeId, Instant>>,
+    life: Life,
+    /// Frames sent so far, in a manner of speaking: the worker may have been
+    /// started several times in one life of the server.
+    sent: AtomicU64,
     /// A member has said that this node is none any more.
     is_removed: AtomicBool,
 }
@@ -83,8 +88,10 @@ impl Peers {
         connector: Arc<dyn PeerConnector>,
         identity: &Identity,
         connect_timeout: Duration,
+        life: Life,
         announcer: Arc<Announcer>,
     ) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Peers {
             connector,
             credential: identity.credential.clone(),
@@ -93,8 +100,21 @@ impl Peers {
             announcer,
             lines: Mutex::default(),
             heard: Mutex::default(),
+            life,
+            sent: AtomicU64::new(now.as_micros() as u64),
             is_removed: AtomicBool::new(false),
         }
+    }
+
+    /// What a new frame is stamped with: this server's life and its number there.
+    pub(crate) fn stamp(&self) -> (Life, u64) {
+        (self.life, self.sent.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Goes on counting behind a number that a peer has seen: the clock may have
+    /// been set back between two starts of the worker.
+    pub(crate) fn count_from(&self, number: u64) {
+        self.sent.fetch_max(number, Ordering::Relaxed);
     }
 
     /// Notes that a member has said that this node is none any more.

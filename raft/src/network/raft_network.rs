@@ -43,7 +43,7 @@ pub(crate) async fn ask(
     body: Ask,
     limit: Duration,
 ) -> Result<Result<Reply, RaftError>, PeerError> {
-    let envelope = Envelope::new(identity, node, body);
+    let envelope = Envelope::new(identity, peers.stamp(), node, body);
     let frame = match envelope.encode() {
         Ok(frame) => frame,
         Err(e) => return Ok(Err(e)),
@@ -53,6 +53,9 @@ pub(crate) async fn ask(
         Ok(Reply::Refused(e)) => {
             if e == (RaftError::Removed { node: identity.node_id }) {
                 peers.note_removal();
+            }
+            if let RaftError::Replayed { last, .. } = &e {
+                peers.count_from(*last);
             }
             peers.note(node, connstr, Some(e.to_string()));
             Ok(Err(e))
@@ -177,10 +180,10 @@ impl RaftNetwork<TypeConfig> for PeerNetwork {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<RaftNodeId>, StreamingError<TypeConfig, Fatal<RaftNodeId>>> {
         let signature = Some(snapshot.meta.signature());
-        let metadata = serde_json::from_slice(snapshot.snapshot.get_ref())
+        let decided = serde_json::from_slice(snapshot.snapshot.get_ref())
             .map_err(|e| StorageIOError::read_snapshot(signature, &e))
             .map_err(openraft::StorageError::from)?;
-        let body = SnapshotBody { vote, meta: snapshot.meta, metadata };
+        let body = SnapshotBody { vote, meta: snapshot.meta, decided };
         let reply = tokio::select! {
             closed = cancel => return Err(closed.into()),
             reply = self.ask(Ask::Snapshot(Box::new(body)), self.timing.snapshot) => reply,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Member;
 use crate::error::RaftError;
-use crate::event::{Announcer, Level};
+use crate::event::{Announcer, Event, Level};
 use crate::local::{Request, Response};
 use crate::store::Applied;
 
@@ -34,8 +34,9 @@ impl Member {
         let renewing = tokio::spawn(renew(self.clone()));
         let leading = tokio::spawn(lead(self.clone(), announcer.clone()));
         let leasing = tokio::spawn(lease(self.clone()));
+        let living = tokio::spawn(begin_life(self.clone(), announcer.clone()));
         let mut watchers = self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        watchers.extend([renewing, leading, leasing]);
+        watchers.extend([renewing, leading, leasing, living]);
     }
 
     fn is_down(&self) -> bool {
@@ -80,6 +81,41 @@ async fn renew(member: Arc<Member>) {
         if member.propose(MetadataCommand::Ddl(command)).await.is_ok() {
             renewed = StdInstant::now();
         }
+    }
+}
+
+/// Tells the log of this start of the server. It may know better: whoever
+/// recognised this node may have been behind.
+async fn begin_life(member: Arc<Member>, announcer: Arc<Announcer>) {
+    let (node, life) = (member.identity.node_id, member.server.life);
+    loop {
+        let deadline = Instant::now() + member.timing.proposal;
+        if let Ok(Response::Confirmed { index }) =
+            member.through_leader(Request::Confirm, deadline).await
+        {
+            let mut applied = member.applied.clone();
+            // The state machine ends with Raft, and with it this task.
+            let Ok(applied) = applied
+                .wait_for(|applied| applied.index >= index)
+                .await
+                .map(|applied| applied.clone())
+            else {
+                return;
+            };
+            let known = applied.metadata.life_of(node);
+            if known == Some(life) {
+                return;
+            }
+            if known.is_some_and(|known| !(member.server.remembers)(known)) {
+                let reason = RaftError::OldCopy { node };
+                return announcer.send(Event::Failed(reason.to_string()));
+            }
+            let begin = MetadataCommand::Ddl(DdlCommand::BeginLife { node, life });
+            // Looked at again: an answer may be lost, or the node not be in the
+            // log yet.
+            member.propose(begin).await.ok();
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::introduction::Newcomer;
 use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
-use crate::event::Announcer;
-use crate::local::{DdlView, Request, Response};
-use crate::network::{Network, Peers};
-use crate::store::{Applied, LogStore, Owner, StateMachine, StoreFile};
+use crate::local::{DdlView, Request, Response, RowLogsView};
+use crate::network::{Gatekeeper, Network, Peers};
+use crate::store::{Applied, LogStore, Shared, StateMachine};
 use crate::type_config::{Raft, RaftMetrics, raft_id};
 
 /// Entries per message to a peer; their bytes have a limit of their own.
@@ -27,8 +27,10 @@ pub(crate) struct Member {
     pub(crate) identity: Arc<Identity>,
     pub(crate) raft: Raft,
     pub(super) peers: Arc<Peers>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
     pub(super) timing: Timing,
     pub(super) applied: watch::Receiver<Applied>,
+    pub(super) decided: Shared,
     pub(super) server: Arc<Server>,
     /// Held by the leader while it changes the membership: openraft refuses a
     /// second change during a first.
@@ -39,23 +41,19 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Opens the store and runs Raft on what is in it. Its state is not
+    /// Runs Raft on what a node has found in its store. Its state is not
     /// announced before [`Member::announce`].
     pub(super) async fn start(
-        identity: Identity,
+        newcomer: &Newcomer,
         surroundings: &Surroundings,
-        announcer: &Arc<Announcer>,
     ) -> Result<Arc<Self>, RaftError> {
         let timing = surroundings.timing.clone();
         let config = openraft_config(surroundings)?;
-        let file = StoreFile::open(&surroundings.dir, &Owner::of(&identity));
-        let file = file.map_err(RaftError::storage)?;
+        let Newcomer { identity, peers, gatekeeper, file, .. } = newcomer;
+        let (identity, peers, file) = (identity.clone(), peers.clone(), file.clone());
         let machine = StateMachine::open(file.clone()).map_err(RaftError::storage)?;
-        let applied = machine.subscribe();
+        let (applied, decided) = (machine.subscribe(), machine.decided());
 
-        let connector = surroundings.connector.clone();
-        let peers = Arc::new(Peers::new(connector, &identity, timing.connect, announcer.clone()));
-        let identity = Arc::new(identity);
         let network =
             Network { identity: identity.clone(), peers: peers.clone(), timing: timing.clone() };
         let id = raft_id(identity.node_id);
@@ -64,8 +62,10 @@ impl Member {
             identity,
             raft: raft.map_err(RaftError::storage)?,
             peers,
+            gatekeeper: gatekeeper.clone(),
             timing,
             applied,
+            decided,
             server: surroundings.server.clone(),
             membership: tokio::sync::Mutex::new(()),
             watchers: Mutex::default(),
@@ -90,16 +90,21 @@ impl Member {
                 self.through_leader(request, now + self.timing.membership).await
             }
             Request::Confirm => self.confirm(now + self.timing.proposal).await,
+            Request::RowLogTails => self.row_log_tails(now + self.timing.proposal).await,
+            Request::RowEntries { log, after, limit_ms } => {
+                Ok(self.row_entries(log, after, limit_ms).await)
+            }
+            Request::RowLogs => Ok(Response::RowLogs(self.decided.row_logs(RowLogsView::of))),
             Request::Metadata => {
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::WatchDdl { after, limit_ms } => {
                 let mut applied = self.applied.clone();
                 let limit = Duration::from_millis(limit_ms).min(LONGEST_WATCH);
                 // Past the limit the state is what it is.
-                timeout(limit, applied.wait_for(|applied| applied.index > after)).await.ok();
-                let Applied { index, metadata } = applied.borrow().clone();
+                timeout(limit, applied.wait_for(|applied| applied.news > after)).await.ok();
+                let Applied { index, metadata, .. } = applied.borrow().clone();
                 Ok(Response::Ddl(DdlView::of(index, &metadata)))
             }
             Request::NextDdl { after } => {
@@ -114,12 +119,12 @@ impl Member {
             }
             Request::AwaitMetadata { beyond, timeout_ms } => {
                 let mut applied = self.applied.clone();
-                let news = applied.wait_for(|applied| applied.index > beyond);
+                let news = applied.wait_for(|applied| applied.news > beyond);
                 // Without news the answer is what there is; the end of Raft is
                 // seen by the next request.
                 let limit = Duration::from_millis(timeout_ms);
                 drop(timeout(limit, news).await);
-                let Applied { index, metadata } = self.applied.borrow().clone();
+                let Applied { index, metadata, .. } = self.applied.borrow().clone();
                 Ok(Response::Metadata { index, metadata: Arc::unwrap_or_clone(metadata) })
             }
             Request::Found { .. }
@@ -132,14 +137,20 @@ impl Member {
     }
 
     /// Learns from the leader what is committed and waits until it is applied
-    /// here.
+    /// here, and until the log knows of this start of the server.
     pub(super) async fn confirm(&self, deadline: Instant) -> Result<Response, RaftError> {
         let confirmed = self.through_leader(Request::Confirm, deadline).await?;
         let Response::Confirmed { index } = confirmed else {
             return Err(RaftError::malformed(format!("{confirmed:?}")));
         };
-        let mut applied = self.applied.clone();
-        let reached = applied.wait_for(|applied| applied.index >= index);
+        let (mut applied, me) = (self.applied.clone(), self.identity.node_id);
+        let life = Some(self.server.life);
+        // Before that a copy of this data directory could not be told from it.
+        let reached = applied.wait_for(|applied| {
+            let metadata = &applied.metadata;
+            let is_known = metadata.life_of(me) == life || metadata.node(me).is_none();
+            applied.index >= index && is_known
+        });
         match tokio::time::timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(confirmed),
             Ok(Err(_)) => Err(self.death()),

@@ -1,11 +1,13 @@
 //! The node: a member of the cluster, or not yet one.
 
+mod introduction;
 mod keeping;
 mod leading;
 mod member;
 mod membership;
 mod receive;
 mod routing;
+mod row_logs;
 mod service;
 mod status;
 mod watching;

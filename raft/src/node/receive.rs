@@ -3,27 +3,23 @@
 use std::io::Cursor;
 use std::time::Duration;
 
+use cluster::NodeId;
 use tokio::time::Instant;
 
 use super::Member;
 use crate::error::RaftError;
 use crate::event::Announcer;
 use crate::local::Request;
-use crate::network::{Ask, Envelope, Reply, SnapshotBody};
-use crate::type_config::Snapshot;
+use crate::network::{Acquaintance, Ask, Reply, SnapshotBody};
+use crate::type_config::{Snapshot, log_index, raft_id};
 
 impl Member {
     /// Serves a frame; whatever is wrong with it is in the reply, and in the
     /// server's log.
     pub(super) async fn receive(&self, frame: &[u8], announcer: &Announcer) -> Reply {
-        let decoded = Envelope::decode(frame, &self.identity).and_then(|(from, ask)| {
-            // Its votes are forgotten: its id is never given again.
-            match self.applied.borrow().metadata.has_removed(from) {
-                true => Err(RaftError::Removed { node: from }),
-                false => Ok((from, ask)),
-            }
-        });
-        match decoded {
+        let metadata = self.applied.borrow().metadata.clone();
+        match self.gatekeeper.admit(frame, &self.identity, &metadata) {
+            Ok((from, Ask::Introduce)) => Reply::Introduced(self.acquaintance(from)),
             Ok((from, ask)) => {
                 self.peers.heard(from);
                 self.serve(ask).await.unwrap_or_else(Reply::Refused)
@@ -32,6 +28,18 @@ impl Member {
                 announcer.log_refusal(format!("refused a message of another node: {e}"));
                 Reply::Refused(e)
             }
+        }
+    }
+
+    /// What this node knows of another.
+    fn acquaintance(&self, node: NodeId) -> Acquaintance {
+        let metrics = self.metrics();
+        let progress = metrics.replication.as_ref().and_then(|all| all.get(&raft_id(node)));
+        Acquaintance {
+            life: self.applied.borrow().metadata.life_of(node),
+            matched: progress.copied().flatten().map(|at| log_index(Some(at))),
+            term: metrics.current_term,
+            membership: (*metrics.membership_config).clone(),
         }
     }
 
@@ -47,8 +55,8 @@ impl Member {
                 Ok(Reply::Vote(response.map_err(RaftError::stopped)?))
             }
             Ask::Snapshot(body) => {
-                let SnapshotBody { vote, meta, metadata } = *body;
-                let bytes = serde_json::to_vec(&metadata).map_err(RaftError::malformed)?;
+                let SnapshotBody { vote, meta, decided } = *body;
+                let bytes = serde_json::to_vec(&decided).map_err(RaftError::malformed)?;
                 let snapshot = Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) };
                 let response = self.raft.install_full_snapshot(vote, snapshot).await;
                 Ok(Reply::Snapshot(response.map_err(RaftError::stopped)?))
@@ -60,6 +68,7 @@ impl Member {
                 let limit = Duration::from_millis(timeout_ms).min(longest);
                 Ok(Reply::Forward(self.lead(*request, Instant::now() + limit).await))
             }
+            Ask::Introduce => Err(RaftError::malformed("an introduction is no question for Raft")),
         }
     }
 

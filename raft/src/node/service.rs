@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Member;
+use super::introduction::Newcomer;
 use crate::config::{Config, Limits, Timing};
 use crate::error::RaftError;
 use crate::event::{Announcer, Event, Level};
@@ -39,6 +40,7 @@ pub(crate) struct Surroundings {
 /// What is to be known of the server around.
 pub(crate) struct Server {
     pub(crate) life: Life,
+    pub(crate) remembers: Box<dyn Fn(Life) -> bool + Send + Sync>,
     pub(crate) is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
     pub(crate) renew_lease: Box<dyn Fn(Option<std::time::Instant>) + Send + Sync>,
     pub(crate) limits: Arc<Limits>,
@@ -49,9 +51,13 @@ pub(crate) struct Server {
 enum Standing {
     /// No identity.
     Outside,
+    /// Started, and not recognised by the others yet.
+    Newcomer(Arc<Newcomer>),
     Member(Arc<Member>),
     /// Raft does not run, for this reason.
     Stopped(String),
+    /// The cluster does not take this node of it any more, for this reason.
+    Barred(ClusterId, RaftError),
 }
 
 pub(crate) struct Service {
@@ -70,6 +76,7 @@ impl Service {
             timing,
             snapshot_after,
             life,
+            remembers,
             is_wanted,
             renew_lease,
             limits,
@@ -77,7 +84,7 @@ impl Service {
             wake,
             connector,
         } = config;
-        let server = Arc::new(Server { life, is_wanted, renew_lease, limits });
+        let server = Arc::new(Server { life, remembers, is_wanted, renew_lease, limits });
         Service {
             surroundings: Surroundings {
                 dir,
@@ -93,9 +100,9 @@ impl Service {
         }
     }
 
-    /// Runs Raft if this data directory is a member.
-    pub(crate) async fn start(&self) {
-        let _changing = self.changing.lock().await;
+    /// Runs Raft if this data directory is a member, as soon as the others have
+    /// recognised it; does not wait for that.
+    pub(crate) fn start(self: &Arc<Self>) {
         let dir = &self.surroundings.dir;
         let identity = match identity_file::read(dir) {
             Ok(None) => return,
@@ -106,10 +113,21 @@ impl Service {
             let advice = format!("{e}; this directory was copied from another node's");
             return self.stopped(advice);
         }
-        match Member::start(identity, &self.surroundings, &self.announcer).await {
-            Ok(member) => self.admit(member),
+        match Newcomer::open(identity, &self.surroundings, &self.announcer) {
+            Ok(newcomer) => {
+                let newcomer = Arc::new(newcomer);
+                self.stand(Standing::Newcomer(newcomer.clone()));
+                tokio::spawn(introduce(self.clone(), newcomer));
+            }
             Err(e) => self.failed(e.to_string()),
         }
+    }
+
+    /// Nothing that others say can change it.
+    fn barred(&self, cluster_id: ClusterId, reason: RaftError) {
+        self.announcer.log(Level::Warning, format!("metadata log not started: {reason}"));
+        self.announcer.send(Event::Stopped(reason.to_string()));
+        self.stand(Standing::Barred(cluster_id, reason));
     }
 
     /// Nothing more can be done in this process.
@@ -134,13 +152,16 @@ impl Service {
             Request::Leave { cluster_id } => self.leave(&cluster_id).await,
             Request::Status => Ok(Response::Status(match self.standing() {
                 Standing::Outside => RaftStatus::only(RaftState::NotMember),
+                Standing::Newcomer(newcomer) => newcomer.status(),
                 Standing::Member(member) => member.status().await,
+                Standing::Barred(_, e) => RaftStatus::only(RaftState::Barred(e.to_string())),
                 Standing::Stopped(reason) => RaftStatus::only(RaftState::Stopped(reason)),
             })),
             Request::Rpc(frame) => {
-                let reply = match self.member() {
-                    Ok(member) => member.receive(&frame, &self.announcer).await,
-                    Err(e) => Reply::Refused(e),
+                let reply = match (self.standing(), self.member()) {
+                    (Standing::Newcomer(node), _) => node.receive(&frame, &self.announcer),
+                    (_, Ok(member)) => member.receive(&frame, &self.announcer).await,
+                    (_, Err(e)) => Reply::Refused(e),
                 };
                 Answer::encode(reply).map(Response::Rpc)
             }
@@ -157,7 +178,8 @@ impl Service {
             return Err(RaftError::malformed("the first node's record is of another node"));
         }
         self.remove_log()?;
-        let member = Member::start(identity.clone(), &self.surroundings, &self.announcer).await?;
+        let newcomer = Newcomer::open(identity.clone(), &self.surroundings, &self.announcer)?;
+        let member = Member::start(&newcomer, &self.surroundings).await?;
         let founded = match self.create_cluster(&member, first).await {
             // The identity comes last: without it the log is nobody's.
             Ok(()) => self.write_identity(&identity),
@@ -194,7 +216,8 @@ impl Service {
         self.check_outside()?;
         self.check_data_directory(&identity)?;
         self.remove_log()?;
-        let member = Member::start(identity.clone(), &self.surroundings, &self.announcer).await?;
+        let newcomer = Newcomer::open(identity.clone(), &self.surroundings, &self.announcer)?;
+        let member = Member::start(&newcomer, &self.surroundings).await?;
         if let Err(e) = self.write_identity(&identity) {
             member.stop(STOP_TIMEOUT).await;
             self.remove_log()?;
@@ -215,6 +238,10 @@ impl Service {
 
     async fn leave(&self, cluster_id: &ClusterId) -> Result<Response, RaftError> {
         let _changing = self.changing.lock().await;
+        if let Standing::Barred(ours, _) = self.standing() {
+            check_cluster(&ours, cluster_id)?;
+            return self.forget_everything();
+        }
         let member = self.member_of(cluster_id)?;
         self.dismiss(&member).await
     }
@@ -231,6 +258,11 @@ impl Service {
         // fails: a restart finds the identity then and the node is back.
         self.stand(Standing::Outside);
         member.stop(STOP_TIMEOUT).await;
+        self.forget_everything()
+    }
+
+    fn forget_everything(&self) -> Result<Response, RaftError> {
+        self.stand(Standing::Outside);
         identity_file::remove(&self.surroundings.dir).map_err(RaftError::storage)?;
         self.remove_log()?;
         self.announcer.send(Event::Left);
@@ -254,17 +286,18 @@ impl Service {
     fn member(&self) -> Result<Arc<Member>, RaftError> {
         match self.standing() {
             Standing::Outside => Err(RaftError::NotMember),
+            Standing::Newcomer(newcomer) => {
+                Err(RaftError::Unrecognised { node: newcomer.identity.node_id })
+            }
             Standing::Member(member) => Ok(member),
+            Standing::Barred(_, reason) => Err(reason),
             Standing::Stopped(reason) => Err(RaftError::Stopped { reason }),
         }
     }
 
     fn member_of(&self, cluster_id: &ClusterId) -> Result<Arc<Member>, RaftError> {
         let member = self.member()?;
-        if member.identity.cluster_id != *cluster_id {
-            let (ours, theirs) = (member.identity.cluster_id.clone(), cluster_id.clone());
-            return Err(RaftError::WrongCluster { ours, theirs });
-        }
+        check_cluster(&member.identity.cluster_id, cluster_id)?;
         Ok(member)
     }
 
@@ -290,5 +323,24 @@ impl Service {
 
     fn remove_log(&self) -> Result<(), RaftError> {
         StoreFile::remove(&self.surroundings.dir).map_err(RaftError::storage)
+    }
+}
+
+fn check_cluster(ours: &ClusterId, theirs: &ClusterId) -> Result<(), RaftError> {
+    let (ours, theirs) = (ours.clone(), theirs.clone());
+    if ours == theirs { Ok(()) } else { Err(RaftError::WrongCluster { ours, theirs }) }
+}
+
+/// Runs Raft once the others have recognised this node. Until then whoever wants
+/// to join or leave is refused.
+async fn introduce(service: Arc<Service>, newcomer: Arc<Newcomer>) {
+    let recognised = newcomer.be_recognised(&service.surroundings, &service.announcer).await;
+    let _changing = service.changing.lock().await;
+    if let Err(reason) = recognised {
+        return service.barred(newcomer.identity.cluster_id.clone(), reason);
+    }
+    match Member::start(&newcomer, &service.surroundings).await {
+        Ok(member) => service.admit(member),
+        Err(e) => service.failed(e.to_string()),
     }
 }

@@ -21,7 +21,7 @@ impl Member {
         let committed = timeout(PATIENCE, committed).await.ok().and_then(Result::ok).flatten();
         let state = match self.check_running() {
             Ok(()) => self.state(),
-            Err(e @ RaftError::Removed { .. }) => RaftState::Stopped(e.to_string()),
+            Err(e @ RaftError::Removed { .. }) => RaftState::Barred(e.to_string()),
             Err(_) => RaftState::Stopped(match self.metrics().running_state {
                 Ok(()) => "its task ended".to_owned(),
                 Err(fatal) => fatal.to_string(),

@@ -1,9 +1,11 @@
 //! Turns what happens inside of Raft into events.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use cluster::LogIndex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Member;
 use crate::event::{Announcer, Event, Level};
@@ -23,17 +25,24 @@ impl Member {
     }
 }
 
+/// Row logs are not announced; but the index may not stay behind for long.
+const INDEX_ANNOUNCED_AFTER: Duration = Duration::from_millis(500);
+
 /// One event for each state seen; those that pass in between are skipped.
 async fn announce_applied(mut applied: watch::Receiver<Applied>, announcer: Arc<Announcer>) {
     let mut announced = LogIndex(0);
     loop {
-        let Applied { index, metadata } = applied.borrow_and_update().clone();
+        let Applied { index, metadata, .. } = applied.borrow_and_update().clone();
         if index > announced {
             announced = index;
             announcer.send(Event::Applied { index, metadata });
         }
         if applied.changed().await.is_err() {
             // The state machine ends with Raft, which is the other's news.
+            return;
+        }
+        let news = applied.wait_for(|applied| applied.news > announced);
+        if matches!(timeout(INDEX_ANNOUNCED_AFTER, news).await, Ok(Err(_))) {
             return;
         }
     }

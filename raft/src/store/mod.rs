@@ -11,9 +11,11 @@
 mod conformance;
 mod file;
 mod log_store;
+mod recollection;
 mod snapshot;
 mod state_machine;
 
 pub(crate) use file::{Owner, StoreError, StoreFile};
 pub(crate) use log_store::LogStore;
-pub(crate) use state_machine::{Applied, StateMachine};
+pub(crate) use recollection::Recollection;
+pub(crate) use state_machine::{Applied, Shared, StateMachine};

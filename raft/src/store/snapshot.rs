@@ -1,9 +1,8 @@
-//! The last snapshot, on disk: the metadata and the position they are from.
+//! The last snapshot, on disk: what was decided and the position it is from.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
-use cluster::metadata::Metadata;
+use cluster::metadata::Decided;
 use openraft::{RaftSnapshotBuilder, StorageIOError};
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use crate::type_config::{Snapshot, SnapshotMeta, StorageError, TypeConfig};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StoredSnapshot {
     pub(super) meta: SnapshotMeta,
-    pub(super) metadata: Arc<Metadata>,
+    pub(super) decided: Decided,
 }
 
 impl StoredSnapshot {
@@ -48,7 +47,7 @@ impl StoredSnapshot {
 
     /// As openraft hands snapshots around: bytes.
     pub(super) fn into_snapshot(self) -> Result<Snapshot, StoreError> {
-        let bytes = serde_json::to_vec(&self.metadata)?;
+        let bytes = serde_json::to_vec(&self.decided)?;
         Ok(Snapshot { meta: self.meta, snapshot: Box::new(Cursor::new(bytes)) })
     }
 }

@@ -1,10 +1,11 @@
 //! openraft's state machine around [`Metadata`].
 
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster::LogIndex;
-use cluster::metadata::{Metadata, Outcome};
+use cluster::metadata::{Decided, Metadata, MetadataCommand, Outcome};
+use cluster::row_log::RowLogs;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, StorageIOError};
 use tokio::sync::watch;
@@ -19,15 +20,34 @@ use crate::type_config::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) index: LogIndex,
+    /// The last index that was about anything but row logs, which may come many
+    /// a millisecond.
+    pub(crate) news: LogIndex,
     pub(crate) metadata: Arc<Metadata>,
 }
 
-/// The metadata in memory, and the snapshot that a restart begins with.
+/// What was decided, with row logs: looked at in place, never across an await.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(Arc<Mutex<Decided>>);
+
+impl Shared {
+    /// Looks at row logs.
+    pub(crate) fn row_logs<R>(&self, look: impl FnOnce(&RowLogs) -> R) -> R {
+        look(&self.lock().row_logs)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Decided> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was decided, in memory, and the snapshot that a restart begins with.
 pub(crate) struct StateMachine {
     file: StoreFile,
     last_applied: Option<LogId>,
     membership: StoredMembership,
-    metadata: Arc<Metadata>,
+    decided: Shared,
+    news: LogIndex,
     published: watch::Sender<Applied>,
 }
 
@@ -35,15 +55,16 @@ impl StateMachine {
     /// The state machine as its last snapshot left it; openraft then applies
     /// what was committed behind it.
     pub(crate) fn open(file: StoreFile) -> Result<Self, StoreError> {
-        let (last_applied, membership, metadata) = match StoredSnapshot::load(&file)? {
-            Some(StoredSnapshot { meta, metadata }) => {
+        let (last_applied, membership, decided) = match StoredSnapshot::load(&file)? {
+            Some(StoredSnapshot { meta, decided }) => {
                 file.note_snapshot(meta.last_log_id.map_or(0, |id| id.index));
-                (meta.last_log_id, meta.last_membership, metadata)
+                (meta.last_log_id, meta.last_membership, decided)
             }
             None => Default::default(),
         };
         let published = watch::Sender::default();
-        let machine = StateMachine { file, last_applied, membership, metadata, published };
+        let (news, decided) = (log_index(last_applied), Shared(Arc::new(Mutex::new(decided))));
+        let machine = StateMachine { file, last_applied, membership, decided, news, published };
         machine.publish();
         Ok(machine)
     }
@@ -55,15 +76,23 @@ impl StateMachine {
 
     fn publish(&self) {
         let index = log_index(self.last_applied);
-        self.published.send_replace(Applied { index, metadata: self.metadata.clone() });
+        let (news, metadata) = (self.news, self.decided.lock().metadata.clone());
+        self.published.send_replace(Applied { index, news, metadata });
+    }
+
+    /// What has been applied, with row logs.
+    pub(crate) fn decided(&self) -> Shared {
+        self.decided.clone()
     }
 
     fn apply_entry(&mut self, entry: Entry) -> Outcome {
         self.last_applied = Some(entry.log_id);
+        if !matches!(entry.payload, EntryPayload::Normal(MetadataCommand::RowLog(_))) {
+            self.news = log_index(self.last_applied);
+        }
         match entry.payload {
             EntryPayload::Blank => Outcome::Applied,
-            // Copies the metadata only if somebody still holds the last state.
-            EntryPayload::Normal(command) => Arc::make_mut(&mut self.metadata).apply(command),
+            EntryPayload::Normal(command) => self.decided.lock().apply(command),
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Outcome::Applied
@@ -96,7 +125,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         };
         let (last_log_id, last_membership) = (self.last_applied, self.membership.clone());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        let state = StoredSnapshot { meta, metadata: self.metadata.clone() };
+        let state = StoredSnapshot { meta, decided: self.decided.lock().clone() };
         SnapshotBuilder { file: self.file.clone(), state }
     }
 
@@ -112,13 +141,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let failed = |source: AnyError| -> StorageError {
             StorageIOError::write_snapshot(Some(meta.signature()), source).into()
         };
-        let metadata: Arc<Metadata> =
+        let decided: Decided =
             serde_json::from_slice(snapshot.get_ref()).map_err(|e| failed(AnyError::new(&e)))?;
-        let stored = StoredSnapshot { meta: meta.clone(), metadata: metadata.clone() };
+        let stored = StoredSnapshot { meta: meta.clone(), decided: decided.clone() };
         stored.save(&self.file).await.map_err(|e| failed(AnyError::new(&e)))?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.metadata = metadata;
+        *self.decided.lock() = decided;
+        self.news = log_index(self.last_applied);
         self.publish();
         Ok(())
     }

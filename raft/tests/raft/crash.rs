@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use cluster::metadata::MetadataCommand;
+use cluster::txn::Life;
 use cluster::{LogIndex, NodeId};
 use raft::Event;
 
@@ -68,6 +69,8 @@ fn a_killed_node_finds_what_it_announced() {
     assert!(announced >= LogIndex(50));
 
     let node = stage.node_mut(1);
+    // Those of the other process, which counted from one.
+    node.lives.extend([Life(1), Life(2)]);
     node.start();
     assert!(matches!(node.next_event(), Event::Adopted(id) if id == identity(1)));
     let Event::Applied { index, metadata } = node.next_event() else { panic!("not the state") };

@@ -60,8 +60,8 @@ fn everything_is_found_after_a_restart_of_all() {
     for number in 1..=3 {
         // From its own disk: what was announced before is announced again.
         let node = stage.node(number);
-        assert!(matches!(node.next_event(), Event::Adopted(id) if id == identity(number)));
-        let Event::Applied { index: at, metadata } = node.next_event() else {
+        assert!(matches!(node.next_news(), Event::Adopted(id) if id == identity(number)));
+        let Event::Applied { index: at, metadata } = node.next_news() else {
             panic!("not the state");
         };
         assert!(at >= index);

@@ -4,6 +4,7 @@
 mod crash;
 mod failover;
 mod forming;
+mod old_copies;
 mod postgres;
 mod refusals;
 mod stage;

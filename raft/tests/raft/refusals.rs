@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::{ClusterId, NodeId, SystemIdentifier};
 use raft::{
@@ -12,10 +13,16 @@ use raft::{
 
 use crate::stage::{Node, PATIENCE, Stage, cluster_id, eventually, identity, record};
 
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// A peer's frame, written down by hand: this is the format on the wire.
 fn frame(cluster: &str, to: u32) -> Vec<u8> {
+    numbered_frame(cluster, to, 5, NUMBERS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn numbered_frame(cluster: &str, to: u32, life: u64, number: u64) -> Vec<u8> {
     format!(
-        r#"{{"format":1,"cluster_id":"{cluster}","from":9,"to":{to},
+        r#"{{"format":2,"cluster_id":"{cluster}","from":9,"life":{life},"number":{number},"to":{to},
             "ask":{{"forward":{{"request":"confirm","timeout_ms":1000}}}}}}"#
     )
     .into_bytes()
@@ -52,11 +59,28 @@ fn a_frame_of_another_cluster_or_for_another_node_is_refused() {
     assert!(rpc(node, frame("decaf", 1)).contains("wrong_cluster"));
     assert!(rpc(node, frame("c0ffee", 2)).contains("wrong_node"));
     assert!(rpc(node, b"not JSON".to_vec()).contains("malformed"));
-    assert!(rpc(node, br#"{"format":2}"#.to_vec()).contains("wrong_format"));
+    assert!(rpc(node, br#"{"format":1}"#.to_vec()).contains("wrong_format"));
     let logged = std::iter::repeat_with(|| node.next_event()).any(|event| {
         matches!(event, Event::Log { level: Level::Warning, message } if message.contains("decaf"))
     });
     assert!(logged);
+}
+
+#[test]
+fn a_frame_that_was_here_or_is_of_an_earlier_life_is_refused_and_logged() {
+    let stage = Stage::cluster(1);
+    let node = stage.node(1);
+    let send = |life, number| rpc(node, numbered_frame("c0ffee", 1, life, number));
+    assert!(send(5, 1).contains("confirmed"));
+    assert!(send(5, 1).contains("replayed"));
+    assert!(send(6, 1).contains("confirmed"));
+    assert!(send(5, 2).contains("earlier_life"));
+    for part in ["was received before", "earlier start of node 9"] {
+        let logged = std::iter::repeat_with(|| node.next_event()).any(|event| {
+            matches!(event, Event::Log { level: Level::Warning, message } if message.contains(part))
+        });
+        assert!(logged);
+    }
 }
 
 #[test]

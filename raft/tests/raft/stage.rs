@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster::metadata::{Metadata, MetadataCommand, NodeRecord, NodeState, Outcome};
+use cluster::txn::Life;
 use cluster::{ClusterId, Credential, Identity, LogIndex, NodeId, SystemIdentifier};
 use crossbeam_channel::Receiver;
 use raft::{
@@ -17,6 +19,9 @@ use raft::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+
+/// Each start of a node has its own, and a later one a larger one.
+static LIVES: AtomicU64 = AtomicU64::new(1);
 
 /// For whatever must happen sooner or later on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,6 +177,8 @@ pub struct Node {
     pub dir: PathBuf,
     net: Arc<Net>,
     snapshot_after: u64,
+    /// What the data directory has had, as the server's own file would say.
+    pub lives: Vec<Life>,
     thread: Option<RaftThread>,
     pub events: Option<Receiver<Event>>,
 }
@@ -182,12 +189,27 @@ impl Node {
     }
 
     pub fn start_as(&mut self, system_identifier: SystemIdentifier) {
+        let life = Life(LIVES.fetch_add(1, Ordering::Relaxed));
+        self.lives.push(life);
+        self.start_in(life, system_identifier);
+    }
+
+    /// Starts it again in the life that it had.
+    pub fn resume(&mut self) {
+        let life = *self.lives.last().expect("it has lived");
+        self.start_in(life, SystemIdentifier(1000 + u64::from(self.number)));
+    }
+
+    fn start_in(&mut self, life: Life, system_identifier: SystemIdentifier) {
         let (events, receiver) = crossbeam_channel::unbounded();
         let own = connstr(self.number);
         self.net.places.lock().expect("not poisoned").insert(own.clone(), self.dir.clone());
         let mut config = Config::new(self.dir.clone(), system_identifier, events, Box::new(|| ()));
         config.timing = timing();
         config.snapshot_after = self.snapshot_after;
+        config.life = life;
+        let lives = self.lives.clone();
+        config.remembers = Box::new(move |life| lives.contains(&life));
         config.connector = Arc::new(Plug { net: self.net.clone(), own });
         self.thread = Some(raft::spawn(config).expect("the thread starts"));
         self.events = Some(receiver);
@@ -246,6 +268,12 @@ impl Node {
         }
     }
 
+    /// The next event that is no line for the server's log.
+    pub fn next_news(&self) -> Event {
+        let events = std::iter::repeat_with(|| self.next_event());
+        events.into_iter().find(|event| !matches!(event, Event::Log { .. })).expect("endless")
+    }
+
     pub fn next_event(&self) -> Event {
         let events = self.events.as_ref().expect("started");
         events.recv_timeout(PATIENCE).expect("an event")
@@ -278,7 +306,8 @@ impl Stage {
         let nodes = (1..=count).map(|number| {
             let dir = root.path().join(format!("n{number}"));
             let net = net.clone();
-            let mut node = Node { number, dir, net, snapshot_after, thread: None, events: None };
+            let (lives, thread, events) = (Vec::new(), None, None);
+            let mut node = Node { number, dir, net, snapshot_after, lives, thread, events };
             node.start();
             node
         });
@@ -291,6 +320,9 @@ impl Stage {
         let stage = Stage::outside(count);
         stage.found();
         (2..=count).for_each(|node| stage.join(node));
+        for node in 1..=count {
+            eventually("the log knows of the node's start", || stage.node(node).confirm().ok());
+        }
         stage
     }
 
@@ -328,8 +360,13 @@ impl Stage {
     pub fn agreed(&self, numbers: &[u32], index: LogIndex) -> Metadata {
         let mut states = numbers.iter().map(|number| {
             eventually(&format!("node {number} has applied {index}"), || {
-                let (applied, metadata) = self.node(*number).metadata();
-                (applied >= index).then_some(metadata)
+                // One that has just been started says nothing yet.
+                match self.node(*number).call(Request::Metadata) {
+                    Ok(Response::Metadata { index: applied, metadata }) if applied >= index => {
+                        Some(metadata)
+                    }
+                    _ => None,
+                }
             })
         });
         let first = states.next().expect("at least one node");

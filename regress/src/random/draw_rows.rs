@@ -47,7 +47,8 @@ impl<'a> Drawing<'a> {
             19 => self.delete_using(),
             20 | 21 => self.writing_with(table),
             22 => self.do_block(table),
-            23..=24 if std::env::var_os("MERGE").is_some() => self.merge(table),
+            23 => self.merge(table),
+            24 => self.merge_all(table),
             25 => match self.prng.below(3) {
                 0 => "TRUNCATE b".to_owned(),
                 1 => "TRUNCATE c".to_owned(),
@@ -525,6 +526,57 @@ impl<'a> Drawing<'a> {
             source_names.join(", "),
             on.join(" AND ")
         )
+    }
+
+    /// MERGE of rows for several partitions.
+    fn merge_all(&mut self, table: &Table) -> String {
+        let name = table.name;
+        let mut columns = table.assignable();
+        columns.retain(|column| column.is_not_null && !column.has_default);
+        let names = Self::names(table, &columns);
+        let values: Vec<String> =
+            columns.iter().map(|column| format!(", {}", self.expression(column))).collect();
+        let values = values.concat();
+        let a = self.present.named("a");
+        let (one, other) = (self.typed_key(a), self.typed_key(a));
+        let (source, on, key) = match name {
+            "a" => {
+                let source = match self.prng.below(3) {
+                    0 => "(SELECT DISTINCT id FROM b)".to_owned(),
+                    1 => {
+                        "(SELECT id FROM b WHERE n > 0 GROUP BY id HAVING count(*) > 1)".to_owned()
+                    }
+                    _ if one == other => format!("(SELECT {one} AS id)"),
+                    _ => format!("(VALUES ({one}), ({other}))"),
+                };
+                (format!("{source} AS v (id)"), "t.id = v.id", "v.id")
+            }
+            "b" => ("a AS v".to_owned(), "t.id = v.id AND t.n = 1", "v.id, 1"),
+            _ => (
+                "(VALUES ('c1', 1), ('c2', 2), ('c3', 3), ('c4', 999)) AS v (k, l)".to_owned(),
+                "t.k = v.k AND t.l = v.l",
+                "v.k, v.l",
+            ),
+        };
+        let matched = match self.some_column(table) {
+            Some(column) => {
+                format!("WHEN MATCHED THEN UPDATE SET {} = {}", column.name, self.value(column))
+            }
+            None => "WHEN MATCHED THEN DO NOTHING".to_owned(),
+        };
+        let deleted = match name {
+            "a" => String::new(),
+            _ => format!(
+                "WHEN MATCHED AND t.{} > {} THEN DELETE ",
+                table.key[1],
+                self.prng.between(2, 900)
+            ),
+        };
+        let inserted = match self.prng.below(3) {
+            0 => String::new(),
+            _ => format!(" WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({key}{values})"),
+        };
+        format!("MERGE INTO {name} AS t USING {source} ON {on} {deleted}{matched}{inserted}")
     }
 
     fn read(&mut self) -> String {

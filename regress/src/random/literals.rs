@@ -5,9 +5,9 @@ use super::prng::Prng;
 /// Types of columns: how they are declared, how `format_type` prints them, and
 /// literals.
 const TYPES: &[(&str, &str, &[&str])] = &[
-    ("int", "integer", &["0", "1", "7", "-3", "2147483647", "-2147483648"]),
-    ("bigint", "bigint", &["0", "8", "9223372036854775807", "-9223372036854775808"]),
-    ("smallint", "smallint", &["0", "5", "32767", "-32768"]),
+    ("int", "integer", &["0", "1", "7", "'-3'", "2147483647", "'-2147483648'"]),
+    ("bigint", "bigint", &["0", "8", "9223372036854775807", "'-9223372036854775808'"]),
+    ("smallint", "smallint", &["0", "5", "32767", "'-32768'"]),
     (
         "text",
         "text",
@@ -15,7 +15,7 @@ const TYPES: &[(&str, &str, &[&str])] = &[
     ),
     ("varchar(20)", "character varying(20)", &["''", "'v'", "'twenty characters xx'", "'%_'"]),
     ("char(4)", "character(4)", &["''", "'c'", "'four'", "'é'"]),
-    ("numeric(10,2)", "numeric(10,2)", &["0", "1.5", "-99999999.99", "'NaN'"]),
+    ("numeric(10,2)", "numeric(10,2)", &["0", "1.5", "'-99999999.99'", "'NaN'"]),
     ("float8", "double precision", &["0", "'-0'", "0.25", "'NaN'", "'-Infinity'", "1e308"]),
     ("boolean", "boolean", &["true", "false"]),
     ("date", "date", &["'2024-02-29'", "'infinity'", "'0044-03-15 BC'"]),

@@ -19,7 +19,6 @@ use anyhow::{Context, bail};
 use crate::cli::DumpArguments;
 use crate::connect;
 use crate::dev::Binaries;
-use crate::exit::BadUsage;
 use crate::inspect::Member;
 use plan::Plan;
 use rewrite::{Target, rewrite};
@@ -30,9 +29,7 @@ const OWN_SCHEMAS: [&str; 3] = ["shardman", "shardman_data", "shardman_remote"];
 /// Writes the dump.
 pub fn dump(arguments: &DumpArguments) -> anyhow::Result<()> {
     let target = &arguments.target;
-    let connstr = target.positional.as_ref().or(target.connstr.as_ref()).ok_or_else(|| {
-        BadUsage("name a node: a connection string, or SHARDMAN_CONNSTR in the environment".into())
-    })?;
+    let connstr = &target.connstr()?;
     let config = connect::parse(connstr)?;
     let plan = connect::runtime()?.block_on(async {
         let member = Member::open(config, target.connect_timeout).await?;

@@ -12,7 +12,6 @@ mod tables;
 
 use crate::cli::{RmArguments, Target};
 use crate::connect;
-use crate::exit::BadUsage;
 use crate::output::Output;
 pub use member::Member;
 
@@ -52,8 +51,5 @@ pub fn tables(target: &Target, output: Output) -> anyhow::Result<()> {
 
 /// A session with the node that was named.
 pub async fn open(target: &Target) -> anyhow::Result<Member> {
-    let connstr = target.positional.as_ref().or(target.connstr.as_ref()).ok_or_else(|| {
-        BadUsage("name a node: a connection string, or SHARDMAN_CONNSTR in the environment".into())
-    })?;
-    Member::open(connect::parse(connstr)?, target.connect_timeout).await
+    Member::open(connect::parse(&target.connstr()?)?, target.connect_timeout).await
 }

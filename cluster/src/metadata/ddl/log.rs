@@ -10,6 +10,7 @@ use super::{
     TokenHolder, TokenId,
 };
 use crate::NodeId;
+use crate::txn::Life;
 
 /// How an accepted entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +131,7 @@ impl DdlLog {
                 Ok(None)
             }
             DdlCommand::BeginLife { node, life } => {
-                self.revoke(|current| current.holder.node == node && current.holder.life < life);
+                self.begin_life(node, life);
                 Ok(None)
             }
             DdlCommand::Append(entry) => self.append(entry).map(Some),
@@ -143,6 +144,11 @@ impl DdlLog {
                 Ok(None)
             }
         }
+    }
+
+    /// What earlier lives of the node's server held is void.
+    pub(in crate::metadata) fn begin_life(&mut self, node: NodeId, life: Life) {
+        self.revoke(|current| current.holder.node == node && current.holder.life < life);
     }
 
     /// The node holds nothing any more: it is down or no member.
@@ -270,7 +276,6 @@ impl DdlLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::txn::Life;
 
     const MEMBERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 

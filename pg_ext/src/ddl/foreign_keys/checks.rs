@@ -28,7 +28,7 @@ pub unsafe fn check_reference(
         |message: String| Report::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     let Some(own) = registry.table_of(rel) else { return Ok(()) };
     // It has every row on every node.
-    if registry.replicated_of(referenced).is_some() {
+    if registry.triggered_of(referenced).is_some() {
         return Ok(());
     }
     let Some(other) = registry.table_of(referenced) else {

@@ -47,6 +47,7 @@ impl Kind for CreateIndex {
     fn step(&self, driving: &mut Driving) -> Result<Next, Report> {
         match driving.state()? {
             State::Building => {
+                driving.wait_for_older_jobs()?;
                 driving.run_everywhere(BUILD)?;
                 let before = work::in_transaction(|| self.indexes_of_parent())?;
                 let on = driving.job().driver.map_or(0, |node| node.0);

@@ -19,6 +19,7 @@ pub struct DropIndex {
 
 impl Kind for DropIndex {
     fn step(&self, driving: &mut Driving) -> Result<Next, Report> {
+        driving.wait_for_older_jobs()?;
         let owner = driving.job().owner.clone();
         work::in_transaction(|| {
             let is_there = Spi::get_one_with_args::<bool>(

@@ -30,12 +30,16 @@ impl MovePartition {
 
 impl Kind for MovePartition {
     fn step(&self, driving: &mut Driving) -> Result<Next, Report> {
-        Driver::begin(self.relocation(driving))?.run()?;
+        driving.wait_for_older_jobs()?;
+        let relocation = self.relocation(driving);
+        Driver::begin(relocation, &mut |word| driving.tell(word))?.run()?;
         Ok(Next::Finished(String::new()))
     }
 
     fn clean_up(&self, driving: &mut Driving) -> Result<Next, Report> {
-        Driver::begin(self.relocation(driving))?.give_up()?;
+        let relocation = self.relocation(driving);
+        // Why it failed stays to be seen.
+        Driver::begin(relocation, &mut |_| Ok(()))?.give_up()?;
         Ok(Next::Finished(String::new()))
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cluster::LogIndex;
-use cluster::jobs::{JobCommand, JobId, JobKind, JobStatus};
-use cluster::rebalance::{PlannedMove, choose_next};
+use cluster::jobs::{JobCommand, JobId, JobKind};
+use cluster::metadata::Metadata;
+use cluster::rebalance::{Campaign, CampaignStep, PlannedMove};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::driving::Driving;
@@ -17,78 +18,82 @@ use crate::worker::ask_log;
 
 /// For one look at the log.
 const LOOK: Duration = Duration::from_secs(5);
+/// Before moves that have failed are tried again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Brings the cluster to what is wanted.
 pub struct Rebalance(pub Wanted);
 
 /// Where the job is.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct State {
-    is_planned: bool,
-    moves: Vec<Move>,
+    /// When: a job that is resumed begins anew, with other moves.
+    began: i64,
+    campaign: Campaign,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Move {
-    planned: PlannedMove,
-    job: Option<JobId>,
+/// What the keys of its moves begin with.
+fn key_of(job: JobId) -> String {
+    format!("rebalance {job} ")
 }
 
 impl Kind for Rebalance {
     fn step(&self, driving: &mut Driving) -> Result<Next, Report> {
-        let mut state: State = driving.state()?;
-        if !state.is_planned {
-            let planned = work::in_transaction(|| moving::plan_moves(&self.0))?;
-            let moves = planned.into_iter().map(|planned| Move { planned, job: None }).collect();
-            state = State { is_planned: true, moves };
-            driving.save(&state)?;
+        let State { mut began, mut campaign } = driving.state()?;
+        if campaign.is_new() {
+            began = log::now();
         }
         let mut seen = LogIndex(0);
         loop {
             let (index, metadata) = ask_log(seen, LOOK)?;
-            seen = index;
             let status = |job: JobId| metadata.jobs().get(job).map(|job| job.status);
-            let is_running =
-                |one: &Move| one.job.is_some_and(|job| status(job).is_some_and(|s| !s.is_over()));
-            let running: Vec<PlannedMove> =
-                state.moves.iter().filter(|one| is_running(one)).map(|one| one.planned).collect();
-            let waiting: Vec<PlannedMove> =
-                state.moves.iter().filter(|one| one.job.is_none()).map(|one| one.planned).collect();
-            if running.is_empty() && waiting.is_empty() {
-                let failed = state.moves.iter().filter_map(|one| one.job).filter(|job| {
-                    !matches!(status(*job), Some(JobStatus::Success | JobStatus::Done) | None)
-                });
-                let failed: Vec<_> = failed.map(|job| job.to_string()).collect();
-                return Ok(Next::Finished(match failed.is_empty() {
-                    true => String::new(),
-                    false => format!("moves that did not succeed: {}", failed.join(", ")),
-                }));
-            }
-            let chosen = choose_next(&waiting, &running, settings::max_parallel_moves());
-            let (id, owner) = (driving.job().id, driving.job().owner.clone());
-            for one in &chosen {
-                let Some(at) = state.moves.iter().position(|known| known.planned == *one) else {
+            match campaign.next(status, settings::max_parallel_moves()) {
+                CampaignStep::Wait => {
+                    seen = index;
                     continue;
-                };
-                // The same key again, should this be lost on the way, is the same job.
-                let key = format!("rebalance {id} {at}");
-                let job =
-                    submit::submit_as(self.job_of(one)?, key, owner.clone(), one.destination)?;
-                state.moves[at].job = Some(job);
+                }
+                CampaignStep::Plan { has_failed } => {
+                    // Copies are smaller than what they were made of: a balance of
+                    // bytes would be mended for ever.
+                    let is_enough = self.0.by_size && !campaign.is_new() && !has_failed;
+                    if has_failed {
+                        work::pause(PAUSE);
+                    }
+                    let plan = match is_enough {
+                        true => Vec::new(),
+                        false => work::in_transaction(|| moving::plan_moves(&self.0))?,
+                    };
+                    campaign.take(plan, status);
+                }
+                CampaignStep::Begin(moves) => {
+                    let owner = driving.job().owner.clone();
+                    for (number, one) in moves {
+                        // The same key again, should this be lost on the way, is the
+                        // same job.
+                        let key = format!("{}{began} {number}", key_of(driving.job().id));
+                        let job = self.job_of(&one)?;
+                        let job = submit::submit_as(job, key, owner.clone(), one.destination)?;
+                        campaign.begun(number, job);
+                    }
+                }
+                CampaignStep::Finish(left) => {
+                    let left = left.iter().map(|(one, job)| described(one, *job, &metadata));
+                    let left = left.collect::<Result<Vec<_>, Report>>()?;
+                    return Ok(Next::Finished(left.join("; ")));
+                }
             }
-            if !chosen.is_empty() {
-                driving.save(&state)?;
-            }
+            driving.save(&State { began, campaign: campaign.clone() })?;
         }
     }
 
     fn clean_up(&self, driving: &mut Driving) -> Result<Next, Report> {
-        let state: State = driving.state()?;
-        let (_, metadata) = ask_log(LogIndex(0), Duration::ZERO)?;
-        for job in state.moves.iter().filter_map(|one| one.job) {
-            if metadata.jobs().get(job).is_some_and(|job| !job.status.is_over()) {
-                log::change(JobCommand::Cancel { job, at: log::now() })?;
-            }
+        // Also those that were submitted and not noted any more.
+        let (key, (_, metadata)) =
+            (key_of(driving.job().id), ask_log(LogIndex(0), Duration::ZERO)?);
+        let moves = metadata.jobs().all().filter(|job| job.key.starts_with(&key));
+        for job in moves.filter(|job| !job.status.is_over()) {
+            log::change(JobCommand::Cancel { job: job.id, at: log::now() })?;
         }
         Ok(Next::Finished(String::new()))
     }
@@ -105,4 +110,19 @@ impl Rebalance {
             destination: one.destination,
         })
     }
+}
+
+/// A move that did not come about, and why.
+fn described(one: &PlannedMove, job: Option<JobId>, metadata: &Metadata) -> Result<String, Report> {
+    let part_name = work::in_transaction(|| moving::part_name(one.group, one.partition))?;
+    let from_to = format!("from node {} to node {}", one.source, one.destination);
+    Ok(match job.and_then(|job| metadata.jobs().get(job)) {
+        Some(job) => format!(
+            "{part_name} did not move {from_to}: job {} {}: {}",
+            job.id,
+            job.status.as_str(),
+            job.message
+        ),
+        None => format!("{part_name} did not move {from_to}"),
+    })
 }

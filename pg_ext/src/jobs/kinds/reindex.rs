@@ -25,6 +25,7 @@ pub struct Reindex {
 
 impl Kind for Reindex {
     fn step(&self, driving: &mut Driving) -> Result<Next, Report> {
+        driving.wait_for_older_jobs()?;
         driving.run_everywhere(REBUILD)?;
         Ok(Next::Finished(String::new()))
     }

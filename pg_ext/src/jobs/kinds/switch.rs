@@ -3,9 +3,11 @@
 
 use std::ffi::CString;
 
+use pgrx::PgTryBuilder;
 use pgrx::prelude::*;
 
 use crate::catalog::{ActingAs, registry};
+use crate::jobs::trouble::caught;
 use crate::membership::my_identity;
 use crate::report::Report;
 
@@ -14,7 +16,7 @@ use crate::report::Report;
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 
 /// Runs managed DDL as the job's owner, in the present transaction. 55P03 if a
-/// lock is not to be had soon: to be tried again.
+/// lock is not to be had soon, or a partition is on the move: to be tried again.
 pub fn run_as(owner: &str, sql: &str) -> Result<(), Report> {
     let name = CString::new(owner).unwrap_or_default();
     // SAFETY: a syscache look-up by a NUL-terminated name.
@@ -30,5 +32,11 @@ pub fn run_as(owner: &str, sql: &str) -> Result<(), Report> {
     let others: Vec<_> = others.map(|member| member.id).collect();
     Spi::run(LOCK_TIMEOUT)?;
     fdw::session::execute_on_all(&others, LOCK_TIMEOUT)?;
-    Ok(Spi::run(sql)?)
+    PgTryBuilder::new(|| Ok(Spi::run(sql)?))
+        .catch_when(PgSqlErrorCode::ERRCODE_OBJECT_IN_USE, |error| {
+            let mut report = caught(error);
+            report.code = PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE;
+            Err(report)
+        })
+        .execute()
 }

@@ -1,0 +1,230 @@
+//! Moves and what is in their way: transactions, index builds, changes of the
+//! schema, moves that fail.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use regress::{Session, Shape, TestCluster, db_error, eventually, jobs};
+
+const BOUND: Duration = Duration::from_secs(100);
+
+/// Two nodes; partition 0 of `item` is on node 1, partition 1 on node 2.
+struct Stage {
+    cluster: TestCluster,
+    session: Session,
+}
+
+impl Stage {
+    fn set(config: &[&str]) -> anyhow::Result<Self> {
+        let cluster = TestCluster::start(&Shape { nodes: 2, is_plain: false, config })?;
+        let session = cluster.session(1)?;
+        session.run(
+            "CREATE TABLE item (id bigint PRIMARY KEY, v integer, w text) WITH (distributed_by = 'id', num_parts = 2);
+             INSERT INTO item SELECT i, i, 'w' || i FROM generate_series(1, 1000) AS i",
+        )?;
+        Ok(Stage { cluster, session })
+    }
+
+    fn node_of(&self, partition: i64) -> anyhow::Result<i64> {
+        self.session.integer(&format!(
+            "SELECT node_id FROM shardman.parts WHERE rel = 'item'::regclass AND pnum = {partition}"
+        ))
+    }
+
+    /// Begins to move a partition to the other node.
+    fn moves(&self, partition: i64) -> anyhow::Result<i64> {
+        self.session.integer(&format!(
+            "SELECT shardman.move_part(part_name, 3 - node_id) FROM shardman.parts
+             WHERE rel = 'item'::regclass AND pnum = {partition}"
+        ))
+    }
+
+    /// The number of the job that was submitted last.
+    fn last_job(&self) -> anyhow::Result<i64> {
+        self.session.integer("SELECT coalesce(max(id), 0) FROM shardman.cmd_log")
+    }
+
+    /// Waits for a job that a statement submits.
+    fn job_after(&self, last: i64) -> anyhow::Result<i64> {
+        eventually("the statement has submitted its job", BOUND, || {
+            let job = self.last_job()?;
+            Ok((job > last).then_some(job))
+        })
+    }
+
+    /// What a session holds open; it has read from or written to `partition`.
+    fn transaction(&self, sql: &str) -> anyhow::Result<(Session, i64)> {
+        let session = self.cluster.session(u16::try_from(self.node_of(0)?)?)?;
+        session.run(&format!("BEGIN; {sql}"))?;
+        let pid = session.integer("SELECT pg_backend_pid()")?;
+        Ok((session, pid))
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for node in 1..=2 {
+            let session = self.cluster.session(node)?;
+            let sum = session.value("SELECT count(*) || ' ' || sum(id) FROM item")?;
+            ensure!(sum == "1000 500500", "node {node} sees {sum}");
+            let invalid =
+                session.rows("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")?;
+            ensure!(invalid.is_empty(), "not valid on node {node}: {invalid:?}");
+        }
+        let left = self.session.rows("SELECT * FROM shardman.leftovers()")?;
+        ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_move_names_the_transactions_that_it_waits_for() -> anyhow::Result<()> {
+    let stage = Stage::set(&[])?;
+    // One that has written keeps the slot waiting.
+    let (writer, pid) = stage.transaction("UPDATE item SET v = v + 1")?;
+    // So does a prepared one, of a program that manages transactions itself.
+    let manager = stage.cluster.session(u16::try_from(stage.node_of(0)?)?)?;
+    manager.run("CREATE TABLE own (a integer); BEGIN; INSERT INTO own VALUES (1); PREPARE TRANSACTION 'of the manager'")?;
+    std::thread::sleep(Duration::from_millis(1100));
+    let job = stage.moves(0)?;
+    jobs::says(&stage.cluster, job, &format!("process {pid} of role \"postgres\""))?;
+    jobs::says(&stage.cluster, job, "prepared transaction \"of the manager\"")?;
+    writer.run("COMMIT")?;
+    manager.run("COMMIT PREPARED 'of the manager'")?;
+    jobs::succeeded(&stage.cluster, job)?;
+    let message = format!("SELECT message FROM shardman.cmd_log WHERE id = {job}");
+    ensure!(stage.session.value(&message)?.is_empty(), "nothing is waited for any more");
+
+    // One that has read keeps the switch waiting, and nobody else.
+    let (reader, pid) = stage.transaction("SELECT count(*) FROM item")?;
+    let job = stage.moves(0)?;
+    jobs::says(&stage.cluster, job, &format!("process {pid} of role \"postgres\""))?;
+    eventually("statements go on between the tries", BOUND, || {
+        Ok(stage.session.run("UPDATE item SET v = v + 1 WHERE id < 10").is_ok().then_some(()))
+    })?;
+    reader.run("COMMIT")?;
+    jobs::succeeded(&stage.cluster, job)?;
+    stage.check()
+}
+
+#[test]
+fn moves_and_index_builds_of_a_table_go_one_after_the_other() -> anyhow::Result<()> {
+    let stage = Stage::set(&[])?;
+    let last = stage.last_job()?;
+    // The build waits for this one, and the move for the build.
+    let (writer, _) = stage.transaction("UPDATE item SET v = v + 1 WHERE id = 1")?;
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let statement = |sql: &'static str| {
+            let session = stage.cluster.session(2)?;
+            anyhow::Ok(scope.spawn(move || session.run(sql)))
+        };
+        let done = |running: std::thread::ScopedJoinHandle<'_, anyhow::Result<()>>| {
+            running.join().expect("sessions do not panic")
+        };
+        let build = statement("CREATE INDEX CONCURRENTLY item_v ON item (v)")?;
+        let building = stage.job_after(last)?;
+        let job = stage.moves(0)?;
+        jobs::says(&stage.cluster, job, &format!("waits for job {building} (create_index)"))?;
+        writer.run("COMMIT")?;
+        done(build)?;
+        jobs::succeeded(&stage.cluster, job)?;
+
+        // The other way round, with every kind of statement.
+        let (reader, _) = stage.transaction("SELECT count(*) FROM item")?;
+        let job = stage.moves(0)?;
+        jobs::says(&stage.cluster, job, "the switch waits for locks")?;
+        let mut statements = Vec::new();
+        let mut last = job;
+        for sql in [
+            "CREATE INDEX CONCURRENTLY item_w ON item (w)",
+            "REINDEX TABLE CONCURRENTLY item",
+            "DROP INDEX CONCURRENTLY item_v",
+        ] {
+            statements.push(statement(sql)?);
+            let submitted = stage.job_after(last)?;
+            jobs::says(&stage.cluster, submitted, &format!("waits for job {job} (move)"))?;
+            last = submitted;
+        }
+        reader.run("COMMIT")?;
+        jobs::succeeded(&stage.cluster, job)?;
+        statements.into_iter().try_for_each(done)
+    })?;
+    for node in 1..=2 {
+        let indexes = stage.cluster.session(node)?.value(
+            "SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexrelid::regclass::text)
+             FROM pg_index WHERE indrelid = 'item'::regclass",
+        )?;
+        ensure!(indexes == "item_pkey item_w", "{indexes}");
+    }
+    stage.check()
+}
+
+#[test]
+fn a_move_waits_for_a_change_of_the_schema() -> anyhow::Result<()> {
+    let stage = Stage::set(&[])?;
+    let (change, _) = stage.transaction("ALTER TABLE item ADD COLUMN x integer DEFAULT 7")?;
+    let job = stage.moves(0)?;
+    eventually("the move's driver is at work", BOUND, || {
+        let status = format!("SELECT status FROM shardman.cmd_log WHERE id = {job}");
+        Ok((stage.session.value(&status)? == "in progress").then_some(()))
+    })?;
+    change.run("UPDATE item SET x = 8 WHERE id <= 500; COMMIT")?;
+    jobs::succeeded(&stage.cluster, job)?;
+    let sum = stage.session.integer("SELECT sum(x) FROM item")?;
+    ensure!(sum == 7500, "{sum}");
+    stage.check()
+}
+
+#[test]
+fn a_rebalancing_tries_again_what_fails_and_says_why_it_did() -> anyhow::Result<()> {
+    let stage = Stage::set(&["item.is_refused=on"])?;
+    let refuse = |is_refused: bool| -> anyhow::Result<()> {
+        for node in 1..=2 {
+            let session = stage.cluster.session(node)?;
+            session.run(&format!("ALTER SYSTEM SET item.is_refused = '{is_refused}'"))?;
+            session.run("SELECT pg_reload_conf()")?;
+        }
+        Ok(())
+    };
+    refuse(false)?;
+    // Where it is switched on, no row is taken.
+    stage.session.run(
+        "SET shardman.broadcast_ddl = on;
+         CREATE FUNCTION is_taken() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+             BEGIN
+                 IF current_setting('item.is_refused')::boolean THEN RAISE 'no room today'; END IF;
+                 RETURN true;
+             END $$;
+         RESET shardman.broadcast_ddl",
+    )?;
+    eventually("rows are taken", BOUND, || {
+        let added = stage.session.run("ALTER TABLE item ADD CONSTRAINT room CHECK (is_taken())");
+        match added {
+            Ok(()) => Ok(Some(())),
+            Err(error) => match db_error(&error) {
+                Some(_) => Ok(None),
+                None => Err(error),
+            },
+        }
+    })?;
+    refuse(true)?;
+    let drain = stage.session.integer("SELECT shardman.drain_node(1)")?;
+    let (status, message) = jobs::ended(&stage.cluster, drain)?;
+    ensure!(status == "done", "{status}: {message}");
+    ensure!(message.contains(" did not move from node 1 to node 2: job "), "{message}");
+    ensure!(message.contains("no room today"), "{message}");
+    let tries = stage.session.integer(&format!(
+        "SELECT count(*) FROM shardman.cmd_log WHERE id > {drain} AND cmd_type = 'move' AND status = 'failed'"
+    ))?;
+    ensure!(tries == 3, "{tries} tries");
+
+    let drain = stage.session.integer("SELECT shardman.drain_node(1)")?;
+    eventually("a move has failed", BOUND, || {
+        let rows = stage.session.rows(&format!(
+            "SELECT FROM shardman.cmd_log WHERE id > {drain} AND cmd_type = 'move' AND status = 'failed'"
+        ))?;
+        Ok((!rows.is_empty()).then_some(()))
+    })?;
+    refuse(false)?;
+    jobs::succeeded(&stage.cluster, drain)?;
+    ensure!((stage.node_of(0)?, stage.node_of(1)?) == (2, 2));
+    stage.check()
+}
