@@ -50,8 +50,8 @@ CREATE FUNCTION shardman.health() RETURNS TABLE ("check" text, ok boolean, detai
             UNION ALL
             SELECT 'metadata log is applied', format('node %s is at %s of %s', id, a->'positions'->>'nodes', m.last)
             FROM answer, (SELECT max((a->'raft'->>'applied_index')::bigint) AS last FROM answer) AS m
-            -- An entry takes a moment: a few are no trouble.
-            WHERE (a->'raft'->>'applied_index')::bigint < m.last - 50 OR (a->'positions'->>'nodes')::bigint < m.last - 50
+            -- An entry takes a moment, and those of row logs are told about now and then.
+            WHERE (a->'raft'->>'applied_index')::bigint < m.last - 900 OR (a->'positions'->>'nodes')::bigint < m.last - 900
             UNION ALL
             SELECT 'schema changes are applied', format('node %s stands at %s', id, f)
             FROM answer, jsonb_array_elements_text(a->'failures') AS f
@@ -70,7 +70,7 @@ CREATE FUNCTION shardman.health() RETURNS TABLE ("check" text, ok boolean, detai
             SELECT 'nothing is left over', format('node %s: %s %s %s', node_id, kind, name, l.detail)
             FROM shardman.leftovers() AS l
             UNION ALL
-            SELECT 'partitions have a node', format('%s of %s on node %s, which does not exist', count(*), rel, node_id)
+            SELECT 'partitions have a node', format('%s of %s are lost: node %s was removed', count(*), rel, node_id)
             FROM shardman.parts WHERE node_id NOT IN (SELECT id FROM shardman.node) GROUP BY rel, node_id
             UNION ALL
             SELECT 'settings fit', format('node %s cannot prepare transactions: max_prepared_transactions is 0', id)

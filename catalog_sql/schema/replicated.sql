@@ -18,12 +18,12 @@ COMMENT ON FUNCTION shardman.apply_changes(integer, bigint, bigint, bytea) IS 'i
 
 CREATE VIEW shardman.global_tables AS
     SELECT r.rel::regclass AS relid,
-           (SELECT min(id) FROM shardman.node WHERE state = 'active') AS main_rgid,
-           c.relname, n.nspname, 'trigger'::text AS kind
+           CASE WHEN r.log_id IS NULL THEN (SELECT min(id) FROM shardman.node WHERE state = 'active') END AS main_rgid,
+           c.relname, n.nspname, CASE WHEN r.log_id IS NULL THEN 'trigger' ELSE 'log' END AS kind
     FROM shardman.replicated_table AS r
          JOIN pg_catalog.pg_class AS c ON c.oid = r.rel
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
-COMMENT ON VIEW shardman.global_tables IS 'replicated tables; main_rgid is the home node, where writers queue up';
+COMMENT ON VIEW shardman.global_tables IS 'replicated tables; main_rgid is the home node, where writers queue up; none if a log carries the changes';
 GRANT SELECT ON shardman.global_tables TO PUBLIC;
 
 CREATE FUNCTION shardman.row_hashes(table_id bigint) RETURNS TABLE (image text, key text, hash bigint)

@@ -85,6 +85,8 @@ pub struct Registry {
     groups: HashMap<TableId, Vec<NodeId>>,
     /// Groups of which partitions have moved, by what transaction of this node.
     moved: Vec<(TableId, u64)>,
+    /// The last of those transactions.
+    last_move: Option<u64>,
     members: Vec<Member>,
     epoch: u64,
     sequences: HashMap<pg_sys::Oid, ManagedSequence>,
@@ -258,6 +260,12 @@ pub fn loaded_registry() -> Option<Rc<Registry>> {
     LOADED.with(|loaded| loaded.borrow().clone())
 }
 
+/// The last transaction of this node that took part in a move, if the registry
+/// need not be read for that. Raises nothing.
+pub fn last_move_if_known() -> Option<Option<u64>> {
+    LOADED.with(|loaded| loaded.borrow().as_ref().map(|registry| registry.last_move))
+}
+
 /// Whether the extension exists in this database.
 pub fn is_installed() -> bool {
     sources().is_some()
@@ -305,6 +313,7 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
             registry.moved.push((TableId(number(&row, 0)?), number(&row, 2)?));
         }
     }
+    registry.last_move = registry.moved.iter().map(|(_, by)| *by).max();
     for row in read_latest(
         replicated_table,
         "SELECT table_id, rel, coalesce(log_id, 0), shape FROM shardman.replicated_table ORDER BY table_id",

@@ -195,8 +195,16 @@ impl Applier {
                 continue;
             }
             if accepted.settled == Settled::Pending {
-                if is_own {
-                    // Its transaction has ended and is not here.
+                let coordinator = accepted.transaction.coordinator;
+                let is_gone = || {
+                    in_transaction(|| {
+                        forget_registry();
+                        Ok(registry()?.member(coordinator).is_none())
+                    })
+                };
+                // Its transaction has ended and is not here; or nobody will ever
+                // say how it ended.
+                if is_own || is_gone()? {
                     settle(accepted.transaction, own.id, false)?;
                 }
                 return Ok(());

@@ -166,6 +166,12 @@ fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
             any_key(REMOTE) + upsert,
         ),
         measured(
+            "insert_serial",
+            "INSERT of one row with a key of a sequence: any node",
+            &[],
+            "INSERT INTO numbered (value) VALUES ('a new value');\n".to_owned(),
+        ),
+        measured(
             "update_local",
             "UPDATE of one row, local key: a commit of one node",
             &[],

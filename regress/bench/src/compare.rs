@@ -98,7 +98,7 @@ fn compare_in(tools: &Tools, options: &Options, dir: &Scratch) -> anyhow::Result
         Data::Whole => tables::write_copy_files(tools, plain, &dir.data, options.events())?,
         Data::Copies => CopyFiles::default(),
     };
-    let mut runner = Runner::new(tools, &dir.data, files, options.events(), options.seconds());
+    let mut runner = Runner::new(tools, &dir.data, files, options.events(), options.length());
 
     let mut measured = Vec::new();
     let all = catalogue::workloads(&keys).into_iter();
@@ -275,11 +275,12 @@ fn count_round_trips(systems: &Systems<'_>, keys: &Keys) -> Vec<RoundTrips> {
 fn told(workload: &Workload, repetition: u32, kind: Kind, sample: Sample) -> String {
     let syncs = sample.wal_syncs.map(|syncs| format!(", {syncs:.2} WAL syncs"));
     format!(
-        "{} #{repetition} {}: {:.1}, {:.0} us CPU{}",
+        "{} #{repetition} {}: {:.1}, {:.0} us CPU{}{}",
         workload.name,
         kind.name(),
         sample.value,
         sample.cpu_us,
+        sample.client_us.map(|us| format!(" + {us:.0} of clients")).unwrap_or_default(),
         syncs.unwrap_or_default()
     )
 }

@@ -127,6 +127,15 @@ pub fn create(system: &System<'_>, keys: Option<&Keys>) -> anyhow::Result<()> {
         let columns = "id bigint PRIMARY KEY, v int";
         client.run(&format!("CREATE TABLE planned_{partitions} ({columns}) {with}"))?;
     }
+    // Keys of a sequence; stock has none that is unique over servers.
+    if system.kind != Kind::Stock {
+        let with = match system.kind {
+            Kind::Ours => format!("WITH (distributed_by = 'id', num_parts = {PARTITIONS})"),
+            _ => String::new(),
+        };
+        let columns = "id bigserial PRIMARY KEY, value text NOT NULL";
+        client.run(&format!("CREATE TABLE numbered ({columns}) {with}"))?;
+    }
     create_copies(system)?;
     // What a large INSERT reads, and what cannot be evaluated elsewhere: the
     // function exists on the first server only.

@@ -80,8 +80,9 @@ impl RemoveNode {
         lock_ddl()?;
         let mut others = self.sessions_with_others()?;
         let held = Instant::now();
-        let is_member = registry()?.member(self.node).is_some();
-        if !self.force && is_member {
+        // An earlier attempt may have come as far as this.
+        let holds = !self.force && registry()?.member(self.node).is_some();
+        if holds {
             self.check_empty(name)?;
             // Who has begun to write replicated tables ends with the nodes that it
             // began with.
@@ -100,11 +101,13 @@ impl RemoveNode {
             }
         }
         self.wait_until_unlisted(&mut others)?;
-        log!(
-            "shardman: writers of replicated tables waited {} ms for node {} to leave",
-            held.elapsed().as_millis(),
-            self.node
-        );
+        if holds {
+            log!(
+                "shardman: writers of replicated tables waited {} ms for node {} to leave",
+                held.elapsed().as_millis(),
+                self.node
+            );
+        }
         Ok(())
     }
 
