@@ -70,7 +70,7 @@ CREATE FUNCTION shardman.health() RETURNS TABLE ("check" text, ok boolean, detai
             SELECT 'nothing is left over', format('node %s: %s %s %s', node_id, kind, name, l.detail)
             FROM shardman.leftovers() AS l
             UNION ALL
-            SELECT 'partitions have a node', format('%s of %s on node %s, which does not exist', count(*), rel, node_id)
+            SELECT 'partitions have a node', format('%s of %s are lost: node %s was removed', count(*), rel, node_id)
             FROM shardman.parts WHERE node_id NOT IN (SELECT id FROM shardman.node) GROUP BY rel, node_id
             UNION ALL
             SELECT 'settings fit', format('node %s cannot prepare transactions: max_prepared_transactions is 0', id)

@@ -35,6 +35,10 @@ CREATE FUNCTION shardman.move_part(part_name text, dest integer, src integer DEF
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'move_part_wrapper';
 COMMENT ON FUNCTION shardman.move_part(text, integer, integer) IS 'moves a partition, and those of the tables colocated with it, to another node while they are in use; returns the id of a job';
 
+CREATE FUNCTION shardman.recreate_lost_partitions(rel regclass) RETURNS integer
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'recreate_lost_partitions_wrapper';
+COMMENT ON FUNCTION shardman.recreate_lost_partitions(regclass) IS 'makes the partitions of a table, and of those colocated with it, that were lost with removed nodes anew, empty; returns how many partitions of the group there were';
+
 CREATE FUNCTION shardman.rebalance(relation text DEFAULT NULL, by text DEFAULT 'count') RETURNS bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'rebalance_wrapper';
 COMMENT ON FUNCTION shardman.rebalance(text, text) IS 'moves partitions of a table and those colocated with it, or of all tables, until nodes hold alike, by ''count'' of partitions or by ''size''; returns the id of a job';
@@ -168,7 +172,7 @@ CREATE VIEW shardman.stat_progress_move AS
 COMMENT ON VIEW shardman.stat_progress_move IS 'moves that are going on, on all nodes: a row for each, with the leaves that travel together';
 
 REVOKE ALL ON FUNCTION
-    shardman.move_part(text, integer, integer), shardman.rebalance(text, text), shardman.drain_node(integer),
+    shardman.move_part(text, integer, integer), shardman.recreate_lost_partitions(regclass), shardman.rebalance(text, text), shardman.drain_node(integer),
     shardman.rebalance_plan(text, text), shardman.local_part_sizes(), shardman.local_moves(), shardman.local_leftovers()
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION shardman.local_part_sizes(), shardman.local_moves(), shardman.local_leftovers() TO shardman_node;

@@ -34,6 +34,11 @@ CREATE VIEW shardman.parts AS
              WHERE i.inhparent = t.rel AND c.relname ~ ('_' || p.pnum || '$')) AS l ON true;
 COMMENT ON VIEW shardman.parts IS 'the shard map: which node holds which partition';
 
+CREATE VIEW shardman.lost_parts AS
+    SELECT p.rel, p.pnum, p.node_id, p.part_name
+    FROM shardman.parts AS p WHERE p.node_id NOT IN (SELECT n.id FROM shardman.node AS n);
+COMMENT ON VIEW shardman.lost_parts IS 'partitions whose node was removed by force: their rows are gone; shardman.recreate_lost_partitions(table) makes them anew';
+
 CREATE VIEW shardman.in_doubt AS
     SELECT p.gid, f.field[2]::integer AS coordinator,
            pg_catalog.string_to_array(nullif(f.field[6], ''), '.')::integer[] AS participants,
@@ -51,7 +56,8 @@ CREATE VIEW shardman.users AS
     WHERE m.roleid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = 'global');
 COMMENT ON VIEW shardman.users IS 'managed roles: those that are members of the role global, the same on every node';
 
-GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts, shardman.users TO PUBLIC;
+GRANT SELECT ON shardman.in_doubt, shardman.nodes, shardman.raft_status, shardman.sharded_tables, shardman.parts, shardman.lost_parts,
+    shardman.users TO PUBLIC;
 
 CREATE TYPE shardman.get_partition_for_value_type AS (
     rgid integer, local_nspname text, local_relname text, remote_nspname text, remote_relname text);

@@ -16,6 +16,7 @@ mod gate;
 mod hooks;
 mod in_doubt;
 mod jobs;
+mod lasting_user;
 mod lists;
 mod membership;
 mod moving;
@@ -98,12 +99,14 @@ pub extern "C-unwind" fn _PG_init() {
     }
     settings::define();
     catalog::init();
+    // Before the callbacks of the sessions that it is about: it comes after them.
+    lasting_user::init();
     node_session::init();
+    gate::set_time_base();
     shared_memory::init();
     deadlock::init();
     fdw::register(&cluster_map::Catalogs);
     // Transaction callbacks run in reverse order.
-    gate::request_memory();
     // The log's answer decides: nothing may fail after it.
     row_log::init();
     schema_change::init();

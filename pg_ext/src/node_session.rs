@@ -9,8 +9,8 @@
 //! Contract with `fdw`, the sending end: every transaction begins with BEGIN,
 //! unless it is one statement, and then names the effective user and the search
 //! path. The user stays in force until the transaction ends or the sender names
-//! another. The sender has prepared this command, so nobody else may prepare
-//! one under a name like its own.
+//! another, or longer if the sender says so: see `lasting_user`. The sender has
+//! prepared this command, so nobody else may prepare one under a name like its own.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -18,12 +18,14 @@ use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 
+use crate::lasting_user;
 use crate::report::Report;
 
 /// The role that nodes log in with.
 pub const NODE_ROLE: &CStr = c"shardman_node";
 
-/// `SET shardman.effective_user TO 'name'`, or `TO 'name', 'search_path'`.
+/// `SET shardman.effective_user TO 'name'`, or `TO 'name', 'search_path'`, or `TO
+/// 'name', 'search_path', 'stays'` for transactions to come as well.
 pub const EFFECTIVE_USER: &str = "shardman.effective_user";
 /// `SET shardman.apply TO '<NodeCommand as JSON>'`.
 pub const APPLY: &str = "shardman.apply";
@@ -123,6 +125,7 @@ pub fn act_as(user: &str) -> Result<(), Report> {
 /// or an abort. They run users' functions as the tables' owners and restricted,
 /// so nothing could leave the user.
 pub fn maintain_as(user: &str) -> Result<(), Report> {
+    lasting_user::forget();
     act_as(user)?;
     // SAFETY: a read and a write of backend variables. No transaction may begin
     // in a security context.

@@ -39,11 +39,12 @@ pub fn tell_several(nodes: &[NodeId], commands: &[&NodeCommand]) -> Result<(), R
     Ok(snapshot::allowing_ddl(|| fdw::session::execute_on_all(nodes, &statement))?)
 }
 
-/// The refusal of a node that is no member.
+/// The refusal of a node that holds partitions and is no member any more.
 pub fn no_such_node(node: NodeId) -> Report {
     Report::new(
-        pgrx::PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-        format!("node {node} does not exist"),
+        pgrx::PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("partitions on node {node} are lost"),
     )
-    .hint("Look at shardman.nodes and shardman.parts.")
+    .detail("The node was removed from the cluster by force, with its rows.")
+    .hint("shardman.lost_parts lists them. Drop the table, or have the partitions made anew, empty, by shardman.recreate_lost_partitions(table).")
 }

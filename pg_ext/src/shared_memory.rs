@@ -1,5 +1,7 @@
-//! Our part of PostgreSQL's shared memory: counters, and a place for each
-//! backend.
+//! Our part of PostgreSQL's shared memory: the one place that asks for it.
+//!
+//! A module that keeps something there declares a [`Shared`] and enters it in
+//! [`AREAS`].
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -12,16 +14,163 @@ use crate::counters::Counters;
 use crate::deadlock::Place;
 use crate::row_log::Memory;
 use crate::schema_change::Standing;
+use crate::{gate, sequence};
+
+static COUNTERS: Shared<Counters> =
+    // SAFETY: atomics.
+    unsafe { Shared::zeroed(c"shardman counters", || 1) };
+static STANDING: Shared<Standing> =
+    // SAFETY: atomics.
+    unsafe { Shared::zeroed(c"shardman standing", || 1) };
+static PLACES: Shared<Place> =
+    // SAFETY: atomics.
+    unsafe { Shared::zeroed(c"shardman backends", backends) };
+
+static ROW_LOGS: Shared<Memory> =
+    // SAFETY: `begin` makes one.
+    unsafe { Shared::made(c"shardman row logs", Memory::begin) };
+
+/// Everything of ours in shared memory.
+static AREAS: [&(dyn Area + Sync); 7] =
+    [&PLACES, &COUNTERS, &STANDING, &ROW_LOGS, &gate::GATE, &sequence::SLOTS, &sequence::LOCK];
 
 /// The hooks that were there before us.
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
-static STANDING: AtomicPtr<Standing> = AtomicPtr::new(std::ptr::null_mut());
-static ROW_LOGS: AtomicPtr<Memory> = AtomicPtr::new(std::ptr::null_mut());
-static PLACES: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// What the postmaster does about a piece of shared memory.
+pub trait Area {
+    /// Asks for it.
+    ///
+    /// # Safety
+    /// Called in the postmaster at the one time when memory may be asked for.
+    unsafe fn request(&self);
+
+    /// Finds it; fills it if it is new.
+    ///
+    /// # Safety
+    /// Called in the postmaster when shared memory is there and nobody else is;
+    /// again, on fresh memory, after a crash.
+    unsafe fn find(&self);
+}
+
+/// Values of one type in shared memory. All processes write to them at the same
+/// time: what is in a `T` is atomic, or guarded by PostgreSQL's own means.
+pub struct Shared<T> {
+    name: &'static CStr,
+    count: fn() -> usize,
+    /// Makes one in zeroed memory.
+    make: Option<unsafe fn(*mut T)>,
+    first: AtomicPtr<T>,
+    length: AtomicUsize,
+}
+
+impl<T: Sync> Shared<T> {
+    /// `count()` of them, all zeroes. It is asked for when MaxBackends is known.
+    ///
+    /// # Safety
+    /// All zeroes is a valid `T`.
+    pub const unsafe fn zeroed(name: &'static CStr, count: fn() -> usize) -> Shared<T> {
+        Shared {
+            name,
+            count,
+            make: None,
+            first: AtomicPtr::new(std::ptr::null_mut()),
+            length: AtomicUsize::new(0),
+        }
+    }
+
+    /// One that `make` makes.
+    ///
+    /// # Safety
+    /// `make` puts a valid `T` where it is told to.
+    pub const unsafe fn made(name: &'static CStr, make: unsafe fn(*mut T)) -> Shared<T> {
+        Shared {
+            name,
+            count: || 1,
+            make: Some(make),
+            first: AtomicPtr::new(std::ptr::null_mut()),
+            length: AtomicUsize::new(0),
+        }
+    }
+
+    /// All of them; none before the server has started up.
+    pub fn all(&self) -> &'static [T] {
+        let first = self.first.load(Ordering::Relaxed);
+        if first.is_null() {
+            return &[];
+        }
+        // SAFETY: `find` put so many there, each valid; the segment outlives the
+        // process.
+        unsafe { std::slice::from_raw_parts(first, self.length.load(Ordering::Relaxed)) }
+    }
+
+    /// The first of them; `None` before the server has started up.
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or what `find` put there, as above.
+        unsafe { self.first.load(Ordering::Relaxed).as_ref() }
+    }
+
+    fn size(&self) -> usize {
+        (self.count)() * size_of::<T>()
+    }
+}
+
+impl<T: Sync> Area for Shared<T> {
+    unsafe fn request(&self) {
+        // Each begins at a multiple of a cache line.
+        const ROUNDING: usize = 128;
+        // SAFETY: the caller's.
+        unsafe { pg_sys::RequestAddinShmemSpace(self.size() + ROUNDING) }
+    }
+
+    unsafe fn find(&self) {
+        let mut found = false;
+        // SAFETY: the caller's; the memory is as large as was asked for.
+        unsafe {
+            let first = pg_sys::ShmemInitStruct(self.name.as_ptr(), self.size(), &mut found);
+            if !found {
+                std::ptr::write_bytes(first.cast::<u8>(), 0, self.size());
+                if let Some(make) = self.make {
+                    make(first.cast());
+                }
+            }
+            self.first.store(first.cast(), Ordering::Relaxed);
+        }
+        self.length.store((self.count)(), Ordering::Relaxed);
+    }
+}
+
+/// A lightweight lock of ours.
+pub struct SharedLock {
+    name: &'static CStr,
+    lock: AtomicPtr<pg_sys::LWLock>,
+}
+
+impl SharedLock {
+    /// Under this name in `pg_stat_activity`.
+    pub const fn new(name: &'static CStr) -> SharedLock {
+        SharedLock { name, lock: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// For PostgreSQL's functions; null before the server has started up.
+    pub fn as_ptr(&self) -> *mut pg_sys::LWLock {
+        self.lock.load(Ordering::Relaxed)
+    }
+}
+
+impl Area for SharedLock {
+    unsafe fn request(&self) {
+        // SAFETY: the caller's.
+        unsafe { pg_sys::RequestNamedLWLockTranche(self.name.as_ptr(), 1) }
+    }
+
+    unsafe fn find(&self) {
+        // SAFETY: the caller's; a tranche of one lock was asked for.
+        let lock = unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(self.name.as_ptr())).lock };
+        self.lock.store(lock, Ordering::Relaxed);
+    }
+}
 
 /// Asks for the memory. Called while the library is preloaded.
 pub fn init() {
@@ -38,33 +187,23 @@ pub fn init() {
 /// The places of all backends, in the order of their PGPROCs; none before the
 /// server has started up.
 pub fn places() -> &'static [Place] {
-    let first = PLACES.load(Ordering::Relaxed);
-    if first.is_null() {
-        return &[];
-    }
-    // SAFETY: `startup` put COUNT zeroed places there, which is a valid value
-    // of each; the segment outlives the process. Places are all atomics.
-    unsafe { std::slice::from_raw_parts(first, COUNT.load(Ordering::Relaxed)) }
+    PLACES.all()
 }
 
 /// This node's counters; `None` before the server has started up.
 pub fn counters() -> Option<&'static Counters> {
-    // SAFETY: null, or what `startup` put there: zeroed atomics, in memory that
-    // outlives the process.
-    unsafe { COUNTERS.load(Ordering::Relaxed).as_ref() }
+    COUNTERS.get()
 }
 
 /// How this node stands to the schema; `None` before the server has started up.
 pub fn standing() -> Option<&'static Standing> {
-    // SAFETY: as above.
-    unsafe { STANDING.load(Ordering::Relaxed).as_ref() }
+    STANDING.get()
 }
 
 /// How far this node has applied row logs; `None` before the server has started
 /// up.
 pub fn row_logs() -> Option<&'static Memory> {
-    // SAFETY: as above; what is no atomic in it is PostgreSQL's own.
-    unsafe { ROW_LOGS.load(Ordering::Relaxed).as_ref() }
+    ROW_LOGS.get()
 }
 
 /// This backend's place; `None` in processes that run no transactions.
@@ -77,56 +216,30 @@ pub fn my_place() -> Option<&'static Place> {
 }
 
 /// MaxBackends is known by the time that memory is asked for.
-fn count() -> usize {
+fn backends() -> usize {
     // SAFETY: reads a variable that does not change any more.
     usize::try_from(unsafe { pg_sys::MaxBackends }).unwrap_or(0)
 }
 
+/// A plain-old frame.
 unsafe extern "C-unwind" fn request() {
-    // SAFETY: plain-old frame; called by the postmaster when it sums up.
+    // SAFETY: called by the postmaster when it sums up.
     unsafe {
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
         }
-        // Each structure begins at a multiple of a cache line.
-        let rounding = 4 * 128;
-        pg_sys::RequestAddinShmemSpace(
-            count() * size_of::<Place>()
-                + size_of::<Counters>()
-                + size_of::<Standing>()
-                + size_of::<Memory>()
-                + rounding,
-        );
+        AREAS.iter().for_each(|area| area.request());
     }
 }
 
+/// A plain-old frame.
 unsafe extern "C-unwind" fn startup() {
-    // SAFETY: plain-old frame; the postmaster creates the segment before any
-    // backend exists, so no lock is needed; fresh shared memory is zeroed here.
+    // SAFETY: the postmaster makes the segment before any backend exists, so no
+    // lock is needed.
     unsafe {
         if let Some(previous) = PREVIOUS_STARTUP {
             previous();
         }
-        PLACES.store(zeroed(c"shardman backends", count() * size_of::<Place>()), Ordering::Relaxed);
-        COUNTERS.store(zeroed(c"shardman counters", size_of::<Counters>()), Ordering::Relaxed);
-        STANDING.store(zeroed(c"shardman standing", size_of::<Standing>()), Ordering::Relaxed);
-        let row_logs: *mut Memory = zeroed(c"shardman row logs", size_of::<Memory>());
-        Memory::begin(row_logs);
-        ROW_LOGS.store(row_logs, Ordering::Relaxed);
-        COUNT.store(count(), Ordering::Relaxed);
-    }
-}
-
-/// SAFETY: called while the postmaster sets shared memory up; all zeroes is a
-/// valid `T`.
-unsafe fn zeroed<T>(name: &CStr, size: usize) -> *mut T {
-    let mut found = false;
-    // SAFETY: the caller's; the memory is `size` long.
-    unsafe {
-        let first = pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found);
-        if !found {
-            std::ptr::write_bytes(first.cast::<u8>(), 0, size);
-        }
-        first.cast()
+        AREAS.iter().for_each(|area| area.find());
     }
 }

@@ -239,6 +239,7 @@ fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
         let _ = session.run(&format!("{alone}; {ending}"));
         assert_eq!(session.value("SELECT current_user")?, "shardman_node");
     }
+    a_user_that_stays(&open()?, &nodes[1])?;
     // It cannot be made to look like something else.
     for name in ["shardman_1", "shardman_"] {
         let reserved = session.failure(&format!("PREPARE {name} AS SELECT 1"))?;
@@ -253,6 +254,73 @@ fn a_node_session_takes_orders_at_top_level_only() -> anyhow::Result<()> {
     ] {
         assert_eq!(nodes[1].failure(statement)?.code().code(), "42602", "{statement}");
     }
+    Ok(())
+}
+
+/// Told so, a user stays for transactions to come, and nothing gets out of it
+/// between them; after one that failed nothing runs until a user is named.
+fn a_user_that_stays(session: &Session, here: &Session) -> anyhow::Result<()> {
+    const STAYS: &str = "SET shardman.effective_user TO 'alice', 'pg_catalog, public', 'stays'";
+    let found = || {
+        session.value(
+            "SELECT concat_ws(' | ', current_user, current_setting('search_path'),
+                              current_setting('transaction_isolation'))",
+        )
+    };
+    const AS_TOLD: &str = "alice | pg_catalog, public | read committed";
+    session.run("SET default_transaction_isolation = 'serializable'")?;
+    session.run(STAYS)?;
+    assert_eq!(found()?, AS_TOLD);
+    for attempt in [
+        "RESET ROLE",
+        "SET ROLE mallory",
+        "SET ROLE shardman_node",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "DO $$ BEGIN RESET ROLE; END $$",
+        "SELECT set_config('role', 'none', false)",
+        "SELECT * FROM pg_authid",
+    ] {
+        // Each is the first statement of its transaction.
+        assert_eq!(session.failure(attempt)?.code().code(), "42501", "{attempt}");
+        // The session has lost its user, and runs nothing as anybody else.
+        assert_eq!(session.failure("SELECT 1")?.code().code(), "40001");
+        assert_eq!(session.failure("DO $$ BEGIN END $$")?.code().code(), "40001");
+        session.run("BEGIN; ROLLBACK")?;
+        session.run(STAYS)?;
+        assert_eq!(found()?, AS_TOLD);
+    }
+    // What functions leave behind does not reach the next statement.
+    for change in [
+        "SELECT set_config('search_path', 'pg_temp', false)",
+        "SELECT set_config('default_transaction_isolation', 'serializable', false)",
+        "DO $$ BEGIN RESET ALL; END $$",
+    ] {
+        session.run(change)?;
+        assert_eq!(found()?, AS_TOLD, "{change}");
+    }
+    // In a block it is the same; the prepared transaction is the node role's.
+    session.run("BEGIN")?;
+    assert_eq!(session.value("SELECT current_user")?, "alice");
+    session.run("COMMIT")?;
+    session.run("BEGIN; LOCK TABLE pg_class IN ACCESS SHARE MODE; PREPARE TRANSACTION 'stays'")?;
+    assert_eq!(found()?, AS_TOLD);
+    let owner = "SELECT owner FROM pg_prepared_xacts WHERE gid = 'stays'";
+    assert_eq!(here.value(owner)?, "shardman_node");
+    session.run("COMMIT PREPARED 'stays'")?;
+    assert_eq!(found()?, AS_TOLD);
+    // The name counts, not the role that had it.
+    here.run("ALTER ROLE alice RENAME TO carol; CREATE ROLE alice")?;
+    let is_new = "SELECT (SELECT oid FROM pg_roles WHERE rolname = current_user) =
+                         (SELECT max(oid) FROM pg_roles WHERE rolname IN ('alice', 'carol'))";
+    assert_eq!(session.value(is_new)?, "t");
+    here.run("DROP ROLE alice")?;
+    assert_eq!(session.failure("SELECT 1")?.code().code(), "42704");
+    here.run("ALTER ROLE carol RENAME TO alice")?;
+    session.run(STAYS)?;
+    assert_eq!(found()?, AS_TOLD);
+    // Told the short way, a user ends with its transaction again.
+    session.run("SET shardman.effective_user TO 'alice'")?;
+    assert_eq!(session.value("SELECT current_user")?, "shardman_node");
     Ok(())
 }
 

@@ -109,6 +109,10 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         "INSERT INTO item SELECT id, 9 FROM t WHERE id = 9",
         "INSERT INTO item VALUES (1, 7), (1, 8), (1, 9)",
         "INSERT INTO item (n) VALUES (7), (8)",
+        "INSERT INTO numbered (v) VALUES ('x') RETURNING id, n",
+        "INSERT INTO numbered (v) VALUES ('x') ON CONFLICT (id) DO UPDATE SET v = 'y' RETURNING id, xmax = 0",
+        "SELECT id, v, xmin, ctid FROM t WHERE id = 1",
+        "UPDATE t SET v = 1 WHERE id = 8 AND xmin = '1000' RETURNING xmin",
         "SELECT * FROM guarded WHERE tenant = 3",
         "SELECT body FROM guarded",
         "UPDATE guarded SET body = 'x'",
@@ -127,6 +131,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
         ("UPDATE t SET id = 2 WHERE id = 1", "assigns to a distribution column"),
         ("INSERT INTO said VALUES (1)", "transition tables"),
         ("SELECT * FROM t JOIN plain USING (v) WHERE id = 1", "more than sharded"),
+        ("SELECT tableoid FROM t WHERE id = 1", "system column"),
         ("WITH d AS (DELETE FROM t WHERE id = 1 RETURNING *) SELECT * FROM d", "writes"),
     ];
     let cluster = TestCluster::up(3)?;
@@ -137,6 +142,9 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
              WITH (distributed_by = 'id', colocate_with = 't');
          CREATE TABLE guarded (tenant int PRIMARY KEY, body text)
              WITH (distributed_by = 'tenant', num_parts = 6);
+         CREATE TABLE numbered (id bigserial PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY,
+                                at timestamptz DEFAULT clock_timestamp(), chance float8 DEFAULT random(), v text)
+             WITH (distributed_by = 'id', num_parts = 6);
          CREATE TABLE said (id int) WITH (distributed_by = 'id', num_parts = 6);
          CREATE TABLE plain (v int);
          CREATE VIEW both_of AS SELECT id, v, n FROM t JOIN item USING (id);
@@ -154,7 +162,7 @@ fn explain_tells_what_is_routed_and_what_kept_a_point_statement_from_it() -> any
          CREATE TRIGGER tell AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION say();
          ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
          CREATE POLICY own ON guarded USING (tenant = current_setting('app.tenant')::int);
-         GRANT ALL ON t, item, guarded, said TO tenant;
+         GRANT ALL ON t, item, guarded, said, numbered TO tenant;
          GRANT ALL ON plain, both_of, sums, small TO tenant;
          SET app.tenant = 3; SET ROLE tenant",
     )?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ForeignKeyDefinition, SequenceDefinition, TableDefinition};
 use crate::ddl::CarriedStatement;
 use crate::metadata::{DdlPosition, DdlTail, TokenId};
-use crate::rebalance::MoveCommand;
+use crate::rebalance::{MoveCommand, Relocation};
 use crate::row_log::{RowLogId, RowLogPosition};
 use crate::{SequenceId, TableId};
 
@@ -142,6 +142,8 @@ pub enum NodeCommand {
     },
     /// Part of moving a partition.
     Move(MoveCommand),
+    /// Make a partition anew, empty, that was lost with its node.
+    RecreatePartition(Relocation),
 }
 
 impl NodeCommand {

@@ -125,7 +125,7 @@ fn let_readers_end(sent: Sent) -> Result<(), Error> {
     for (slot, ticket, sql) in sent {
         let outcome = collect_until(&slot, ticket, &sql, deadline);
         let mut session = slot.lease()?;
-        session.forget_transaction();
+        session.forget_failed_transaction();
         if let Err(error) = outcome {
             session.discard();
             emit(&Report::from(error).as_warning());
@@ -242,7 +242,7 @@ pub fn after_commit() -> Result<(), Error> {
                 sent.push((slot, ticket, sql, gid));
             }
             Err(e) => {
-                session.forget_transaction();
+                session.forget_failed_transaction();
                 left.push((session.name.clone(), session.node, gid, e));
             }
         }
@@ -268,7 +268,7 @@ pub fn after_commit() -> Result<(), Error> {
         // Nothing was written there; if the session is lost, so are its locks.
         let is_over = collect_until(&slot, ticket, "COMMIT", deadline).is_ok();
         let mut session = slot.lease()?;
-        session.forget_transaction();
+        session.forget_failed_transaction();
         if !is_over {
             session.discard();
         }
@@ -318,7 +318,7 @@ pub fn after_abort() -> Result<(), Error> {
         let mut session = slot.lease()?;
         session.connection.take_detached_failure();
         if !may_roll_back && matches!(session.ending, Ending::Prepared(_)) {
-            session.forget_transaction();
+            session.forget_failed_transaction();
             continue;
         }
         // A PREPARE whose answer was not waited for has been answered by now,
@@ -362,7 +362,7 @@ pub fn after_abort() -> Result<(), Error> {
         let outcome = collect_until(&slot, ticket, &sql, deadline);
         let mut session = slot.lease()?;
         session.connection.take_notices();
-        session.forget_transaction();
+        session.forget_failed_transaction();
         // A failed ROLLBACK PREPARED of an unknown gid (42704) is as it should be.
         let unknown_gid = matches!(&outcome, Err(Error::Remote { error, .. })
             if error.sqlstate == SqlState::parse("42704"));

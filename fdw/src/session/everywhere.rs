@@ -150,7 +150,7 @@ impl Everywhere {
         let deadline = Instant::now() + ROLLBACK_TIMEOUT;
         for (slot, ticket) in sent {
             let outcome = collect_until(slot, ticket, "ROLLBACK", deadline);
-            slot.lease()?.forget_transaction();
+            slot.lease()?.forget_failed_transaction();
             outcome?;
         }
         Ok(())

@@ -23,7 +23,8 @@ thread_local! {
 
 /// `SET shardman.effective_user` to the current user, and after a comma the
 /// sender's search path, so that functions find there what they find here. The
-/// path is the setting's text, to be set as it is.
+/// path is the setting's text, to be set as it is. Both stay in force there for
+/// transactions to come, until one fails.
 pub fn default_opening_statement() -> Result<Rc<str>, Refusal> {
     // SAFETY: guarded calls; a palloc'd and a static C string, which live on
     // while they are compared and copied here.
@@ -42,7 +43,7 @@ pub fn default_opening_statement() -> Result<Rc<str>, Refusal> {
         // SAFETY: C strings that live on.
         let (name, setting) = unsafe { (text_of(user.as_ptr()), text_of(path.as_ptr())) };
         let command: Rc<str> = format!(
-            "SET shardman.effective_user = {}, {}",
+            "SET shardman.effective_user = {}, {}, 'stays'",
             quote_literal(&name),
             quote_literal(&setting)
         )

@@ -85,7 +85,8 @@ pub struct Session {
     pub holds: bool,
     /// Of the remote transaction.
     pub ending: Ending,
-    /// What the remote session was last told (see `ClusterMap::opening_statement`).
+    /// What the remote session was last told (see `ClusterMap::opening_statement`)
+    /// and still knows: it forgets when a transaction fails.
     pub told: Option<Rc<str>>,
     /// The handshake query, until its answer was checked.
     pub handshake: Option<Ticket>,
@@ -202,15 +203,12 @@ impl Session {
         // SAFETY: guarded; reads the backend's transaction state.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
         if self.depth == 0 {
-            self.ride(begin())?;
+            self.ride(begin(self.told.is_some()))?;
             self.depth = 1;
             self.transaction += 1;
             self.wrote = false;
         }
-        if !properties.is_empty() && self.told.as_ref() != Some(properties) {
-            self.ride(properties)?;
-            self.told = Some(properties.clone());
-        }
+        self.tell(properties)?;
         while self.depth < level {
             self.ride(&format!("SAVEPOINT s{}", self.depth + 1))?;
             self.depth += 1;
@@ -236,7 +234,16 @@ impl Session {
         }
         // What an error kept from being sent.
         self.let_riders_off();
-        if properties.is_empty() { Ok(()) } else { self.ride(properties) }
+        self.tell(properties)
+    }
+
+    /// Has `properties` said in front of the next request, unless they have been.
+    fn tell(&mut self, properties: &Rc<str>) -> Result<(), Error> {
+        if !properties.is_empty() && self.told.as_ref() != Some(properties) {
+            self.ride(properties)?;
+            self.told = Some(properties.clone());
+        }
+        Ok(())
     }
 
     /// Whether it is known not to pay to send a SELECT alone.
@@ -320,7 +327,8 @@ impl Session {
         frontend::query("COMMIT", self.connection.output()).map_err(|e| self.not_sendable(&e))?;
         self.connection.expect_farewell("COMMIT");
         self.connection.flush();
-        self.forget_transaction();
+        // Whether it succeeds is not known when the session is used next.
+        self.forget_failed_transaction();
         Ok(())
     }
 
@@ -404,20 +412,26 @@ impl Session {
         Some(reply)
     }
 
-    /// What holds only within one remote transaction.
+    /// What holds only within one remote transaction, which was committed, or
+    /// failed with an answer that has been read.
     pub fn forget_transaction(&mut self) {
         self.last_used = Instant::now();
         self.depth = 0;
         self.wrote = false;
         self.holds = false;
         self.ending = Ending::None;
-        self.told = None;
         self.interrupted = false;
         self.savepoints.clear();
         self.closed_portals.clear();
         self.open_portals = 0;
         self.in_flight.clear();
         self.connection.forget_all();
+    }
+
+    /// The same of one that was rolled back, or may have been.
+    pub fn forget_failed_transaction(&mut self) {
+        self.forget_transaction();
+        self.told = None;
     }
 
     fn close_what_is_to_be_closed(&mut self) -> Result<(), Error> {
@@ -445,11 +459,14 @@ impl Session {
     }
 }
 
-fn begin() -> &'static str {
+/// Naming the level costs the other side more than the rest of BEGIN. A session
+/// that was told whom it works for has READ COMMITTED for its default.
+fn begin(has_default: bool) -> &'static str {
     // SAFETY: the backend's own variable on its main thread.
     match unsafe { pg_sys::XactIsoLevel } as u32 {
         pg_sys::XACT_SERIALIZABLE => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         pg_sys::XACT_REPEATABLE_READ => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        _ if has_default => "BEGIN",
         _ => "BEGIN ISOLATION LEVEL READ COMMITTED",
     }
 }

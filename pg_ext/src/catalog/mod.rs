@@ -12,7 +12,7 @@ pub use acting_as::ActingAs;
 pub use latest::read_latest;
 pub use registry::{
     ManagedSequence, Member, Registry, ReplicatedTable, ShardedTable, forget_registry, init,
-    is_installed, loaded_registry, registry,
+    is_installed, last_move_if_known, loaded_registry, registry,
 };
 pub use relation::{catalog, find_catalog, qualified_name};
 pub use sequences::{

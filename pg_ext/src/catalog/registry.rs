@@ -85,7 +85,10 @@ pub struct Registry {
     groups: HashMap<TableId, Vec<NodeId>>,
     /// Groups of which partitions have moved, by what transaction of this node.
     moved: Vec<(TableId, u64)>,
+    /// The last of those transactions.
+    last_move: Option<u64>,
     members: Vec<Member>,
+    epoch: u64,
     sequences: HashMap<pg_sys::Oid, ManagedSequence>,
     replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     has_row_logs: bool,
@@ -203,6 +206,11 @@ impl Registry {
         &self.members
     }
 
+    /// How often the set of active nodes had changed when the members were such.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// One member.
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
@@ -252,6 +260,12 @@ pub fn loaded_registry() -> Option<Rc<Registry>> {
     LOADED.with(|loaded| loaded.borrow().clone())
 }
 
+/// The last transaction of this node that took part in a move, if the registry
+/// need not be read for that. Raises nothing.
+pub fn last_move_if_known() -> Option<Option<u64>> {
+    LOADED.with(|loaded| loaded.borrow().as_ref().map(|registry| registry.last_move))
+}
+
 /// Whether the extension exists in this database.
 pub fn is_installed() -> bool {
     sources().is_some()
@@ -299,6 +313,7 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
             registry.moved.push((TableId(number(&row, 0)?), number(&row, 2)?));
         }
     }
+    registry.last_move = registry.moved.iter().map(|(_, by)| *by).max();
     for row in read_latest(
         replicated_table,
         "SELECT table_id, rel, coalesce(log_id, 0), shape FROM shardman.replicated_table ORDER BY table_id",
@@ -312,8 +327,10 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
     }
     for row in read_latest(
         node,
-        "SELECT id, name, connstr, system_identifier, state FROM shardman.node ORDER BY id",
+        "SELECT n.id, n.name, n.connstr, n.system_identifier, n.state, e.epoch
+         FROM shardman.node AS n, shardman.node_epoch AS e ORDER BY n.id",
     )? {
+        registry.epoch = number(&row, 5)?;
         registry.members.push(Member {
             id: NodeId(number(&row, 0)?),
             name: text(&row, 1).to_owned(),

@@ -10,6 +10,7 @@ use super::{
     OwnWork, carry, concurrently, create_index, create_table, deferral, distribute, drop, fences,
     foreign_keys, maintenance, receive, restoring, sequences, storage, tablespace, truncate,
 };
+use crate::lasting_user;
 use crate::lists::{elements, text};
 use crate::node_session::{self, is_node_session};
 use crate::recovery;
@@ -47,6 +48,8 @@ pub unsafe fn before_utility(
     }
     // SAFETY: the caller's.
     unsafe { schema_change::check_utility((*pstmt).utilityStmt) }?;
+    // SAFETY: the caller's.
+    unsafe { put_user_in_force((*pstmt).utilityStmt) }?;
     // SAFETY: the caller's.
     let restored = if settings::restoring() { unsafe { restoring::before(pstmt) }? } else { None };
     let step = match restored {
@@ -154,6 +157,38 @@ unsafe fn step_for(
     }
 }
 
+/// The user that stays runs all but what is the node role's.
+///
+/// SAFETY: `statement` is a valid utility statement.
+unsafe fn put_user_in_force(statement: *mut pg_sys::Node) -> Result<(), Report> {
+    use pg_sys::TransactionStmtKind::{TRANS_STMT_COMMIT_PREPARED, TRANS_STMT_ROLLBACK_PREPARED};
+    if !lasting_user::is_to_be_resumed() {
+        return Ok(());
+    }
+    // SAFETY: the caller's; the cast follows the tag.
+    unsafe {
+        match (*statement).type_ {
+            pg_sys::NodeTag::T_TransactionStmt => {
+                let kind = (*statement.cast::<pg_sys::TransactionStmt>()).kind;
+                if matches!(kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED) {
+                    // The prepared transaction is the node role's.
+                    node_session::leave_user();
+                    return Ok(());
+                }
+                if lasting_user::is_lost() { Ok(()) } else { lasting_user::resume() }
+            }
+            // Another user is being named.
+            pg_sys::NodeTag::T_VariableSetStmt
+                if text((*statement.cast::<pg_sys::VariableSetStmt>()).name)
+                    == node_session::EFFECTIVE_USER =>
+            {
+                Ok(())
+            }
+            _ => lasting_user::resume(),
+        }
+    }
+}
+
 fn is_part(context: pg_sys::ProcessUtilityContext::Type) -> bool {
     context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
 }
@@ -207,7 +242,13 @@ unsafe fn set(statement: *mut pg_sys::VariableSetStmt, at_top: bool) -> Result<S
             node_session::EFFECTIVE_USER => {
                 node_session::begin_alone();
                 node_session::act_as(&value)?;
-                values.next().map_or(Ok(()), |path| node_session::search(&path))?;
+                lasting_user::forget();
+                if let Some(path) = values.next() {
+                    node_session::search(&path)?;
+                    if values.next().is_some_and(|word| word == "stays") {
+                        lasting_user::stay(&value, &path)?;
+                    }
+                }
             }
             node_session::APPLY => {
                 let command = serde_json::from_str::<NodeCommand>(&value).map_err(|error| {
@@ -309,6 +350,7 @@ unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<
         if ends && pg_sys::IsTransactionBlock() {
             node_session::finish_as_user();
             if (*statement).kind == TRANS_STMT_PREPARE {
+                replicated::check_before_prepare()?;
                 recovery::record_part(&text((*statement).gid))?;
             }
         }

@@ -59,6 +59,7 @@ pub fn apply(command: NodeCommand) -> Result<(), Report> {
         NodeCommand::Carry(carried) => carry::apply(&carried),
         NodeCommand::Run { statement, settings } => broadcast::apply(&statement, &settings),
         NodeCommand::Move(command) => moving::apply(&command),
+        NodeCommand::RecreatePartition(lost) => moving::recreate_partition(&lost),
         NodeCommand::Drop { tables, statement } => drop::apply(&tables, &statement),
     };
     // SAFETY: the one pushed above.

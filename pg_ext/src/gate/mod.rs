@@ -10,6 +10,6 @@ mod state;
 
 pub use closing::{close, open};
 pub use incidents::{await_settlement, last_incident, note_incident, settle};
-pub use memory::{looks, request_memory};
+pub use memory::{GATE, looks};
 pub use passing::{init, pass_freely};
-pub use state::now;
+pub use state::{now, set_time_base};

@@ -6,8 +6,8 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
-use crate::moving::check_snapshot;
-use crate::{in_doubt, replicated, row_log, schema_change};
+use crate::moving::{check_snapshot, may_be_old};
+use crate::{in_doubt, lasting_user, replicated, row_log, schema_change};
 
 static mut PREVIOUS: pg_sys::ExecutorStart_hook_type = None;
 
@@ -33,13 +33,18 @@ pub fn install() {
 unsafe extern "C-unwind" fn start(statement: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        if lasting_user::is_to_be_resumed() {
+            fdw::callback(|| Ok(lasting_user::resume()?));
+        }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
             && pg_sys::ParallelWorkerNumber < 0
             && in_doubt::may_be_any()
         {
             fdw::callback(|| Ok(in_doubt::before_reading(statement)?));
         }
-        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 && pg_sys::ParallelWorkerNumber < 0
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0
+            && pg_sys::ParallelWorkerNumber < 0
+            && may_be_old(statement)
         {
             fdw::callback(|| Ok(check_snapshot(statement)?));
         }

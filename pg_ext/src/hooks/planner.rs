@@ -19,7 +19,7 @@ use crate::ddl;
 use crate::lists::elements;
 use crate::node_session::is_node_session;
 use crate::report::Report;
-use crate::{sequence, settings};
+use crate::{lasting_user, sequence, settings};
 
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
 
@@ -69,6 +69,9 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: plain-old frame; the arguments are PostgreSQL's own.
     unsafe {
+        if lasting_user::is_to_be_resumed() {
+            fdw::callback(|| Ok(lasting_user::resume()?));
+        }
         let query = fdw::callback(|| draw_identities(query));
         let planning = fdw::callback(|| before(query, cursor_options, parameters));
         if !planning.routed.is_null() {

@@ -62,7 +62,8 @@ pub fn make_leaves(relocation: &Relocation, description: &SourceDescription) -> 
     )?)
 }
 
-fn make_leaf(leaf: &Leaf) -> Result<(), Report> {
+/// Makes a table like the parent in the schema of copies, without indexes.
+pub fn make_leaf(leaf: &Leaf) -> Result<(), Report> {
     let (name, parent) = (leaf.within(MOVING_SCHEMA), leaf.parent_name());
     let with = match leaf.options.as_slice() {
         [] => String::new(),

@@ -9,6 +9,7 @@ mod copy;
 mod destination;
 mod driver;
 mod leaves;
+mod lost;
 mod obstacles;
 mod old_snapshots;
 mod refuse;
@@ -20,7 +21,8 @@ mod wanted;
 mod work;
 
 pub use driver::Driver;
-pub use old_snapshots::check_snapshot;
+pub use lost::apply as recreate_partition;
+pub use old_snapshots::{check_snapshot, may_be_old};
 pub use refuse::{not_while_moving, tables_not_while_moving};
 pub use sql::rebalance_all;
 pub use switch::apply;

@@ -148,7 +148,7 @@ fn stand_in(leaf: &Leaf, bound: &str) -> Result<(), Report> {
 }
 
 /// The foreign table goes, the copy takes its place.
-fn take_over(leaf: &Leaf) -> Result<(), Report> {
+pub fn take_over(leaf: &Leaf) -> Result<(), Report> {
     let Some(oid) = find(MOVING_SCHEMA, &leaf.name) else {
         return Err(Report::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

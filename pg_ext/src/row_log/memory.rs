@@ -32,6 +32,10 @@ pub struct Slot {
     pub busy_since: AtomicU64,
 }
 
+// SAFETY: the bell is used through PostgreSQL's functions only, which lock it; all
+// else is atomic.
+unsafe impl Sync for Memory {}
+
 impl Memory {
     /// Makes the bell.
     ///

@@ -5,18 +5,19 @@
 //! is of the block that was looked at.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use cluster::SequenceId;
 use pgrx::prelude::*;
 
 use crate::report::Report;
+use crate::shared_memory::{Shared, SharedLock};
 
-static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
-static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
-
-static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
-static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(std::ptr::null_mut());
+/// The blocks of this node's sequences.
+// SAFETY: atomics; all zeroes is a free slot.
+pub static SLOTS: Shared<Slot> = unsafe { Shared::zeroed(c"shardman sequences", || COUNT) };
+/// Keeps drawing apart from taking up a new block.
+pub static LOCK: SharedLock = SharedLock::new(c"shardman sequences");
 
 /// Sequences whose block is known at a time; further ones push others out, who
 /// then take a new block.
@@ -25,7 +26,7 @@ const COUNT: usize = 4096;
 const REACH: usize = 8;
 
 /// One sequence's block.
-struct Slot {
+pub struct Slot {
     /// The sequence's OID; 0 if the slot is free.
     rel: AtomicU32,
     /// The life of the sequence that the block is of.
@@ -34,56 +35,13 @@ struct Slot {
     left: AtomicI64,
 }
 
-/// Asks for the memory. Called while the library is preloaded.
-pub fn init() {
-    // SAFETY: hooks are set while the postmaster loads libraries.
-    unsafe {
-        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
-        pg_sys::shmem_request_hook = Some(request);
-        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
-        pg_sys::shmem_startup_hook = Some(startup);
-    }
-}
-
-/// A plain-old frame.
-unsafe extern "C-unwind" fn request() {
-    // SAFETY: called by the postmaster at the one time when memory may be asked for.
-    unsafe {
-        if let Some(previous) = PREVIOUS_REQUEST {
-            previous();
-        }
-        pg_sys::RequestAddinShmemSpace(COUNT * size_of::<Slot>());
-        pg_sys::RequestNamedLWLockTranche(c"shardman sequences".as_ptr(), 1);
-    }
-}
-
-/// A plain-old frame. Runs again, on fresh memory, after a crash.
-unsafe extern "C-unwind" fn startup() {
-    // SAFETY: called by the postmaster once shared memory is there; all zeroes is
-    // a free slot.
-    unsafe {
-        if let Some(previous) = PREVIOUS_STARTUP {
-            previous();
-        }
-        let mut found = false;
-        let size = COUNT * size_of::<Slot>();
-        let slots = pg_sys::ShmemInitStruct(c"shardman sequences".as_ptr(), size, &raw mut found);
-        if !found {
-            std::ptr::write_bytes(slots.cast::<u8>(), 0, size);
-        }
-        SLOTS.store(slots.cast(), Ordering::Relaxed);
-        let lock = pg_sys::GetNamedLWLockTranche(c"shardman sequences".as_ptr());
-        LOCK.store(&raw mut (*lock).lock, Ordering::Relaxed);
-    }
-}
-
 /// The lock while it is held. An error releases it with all others of its kind.
 struct Held(*mut pg_sys::LWLock);
 
 impl Held {
     fn take(mode: pg_sys::LWLockMode::Type) -> Self {
-        let lock = LOCK.load(Ordering::Relaxed);
-        // SAFETY: a backend that runs statements has found it in `startup`.
+        let lock = LOCK.as_ptr();
+        // SAFETY: there, in a backend that runs statements.
         unsafe { pg_sys::LWLockAcquire(lock, mode) };
         Held(lock)
     }
@@ -95,15 +53,10 @@ impl Held {
     }
 }
 
-fn slots() -> &'static [Slot] {
-    // SAFETY: `startup` put COUNT slots there, in memory that outlives the
-    // process; all fields are atomics.
-    unsafe { std::slice::from_raw_parts(SLOTS.load(Ordering::Relaxed), COUNT) }
-}
-
 fn reachable(rel: pg_sys::Oid) -> impl Iterator<Item = &'static Slot> {
     let home = rel.to_u32().wrapping_mul(0x9E37_79B1) as usize;
-    (0..REACH).map(move |step| &slots()[home.wrapping_add(step) % COUNT])
+    let slots = SLOTS.all();
+    (0..REACH).filter_map(move |step| slots.get(home.wrapping_add(step) % COUNT))
 }
 
 /// Draws by `next` if this node's block has a value left. `next` runs under a
@@ -157,7 +110,7 @@ pub fn take_up(
 /// Gives up what is left of a block.
 pub fn give_up(id: SequenceId) {
     let held = Held::take(pg_sys::LWLockMode::LW_EXCLUSIVE);
-    for slot in slots().iter().filter(|slot| slot.id.load(Ordering::Relaxed) == id.0) {
+    for slot in SLOTS.all().iter().filter(|slot| slot.id.load(Ordering::Relaxed) == id.0) {
         slot.left.store(0, Ordering::Relaxed);
     }
     held.release();

@@ -20,6 +20,7 @@ mod identity;
 mod set;
 mod support;
 
+pub use blocks::{LOCK, SLOTS};
 pub use bounds::bounds_of;
 pub use copy::{IdentityDefaults, before_copy};
 pub use draw::take_value;
@@ -28,6 +29,5 @@ pub use support::restore_functions;
 
 /// Called once, while the library is preloaded.
 pub fn init() {
-    blocks::init();
     copy::init();
 }

@@ -41,7 +41,7 @@ pub fn run(
     };
     let cpu = system.cpu_seconds()? - cpu;
     let count = tps * f64::from(seconds);
-    Ok(Sample { value: tps, cpu_us: cpu * 1e6 / count.max(1.0), wal_syncs: None })
+    Ok(Sample { value: tps, cpu_us: cpu * 1e6 / count.max(1.0), client_us: None, wal_syncs: None })
 }
 
 fn by_pgbench(

@@ -33,6 +33,19 @@ pub fn seconds_of(postmasters: &[u32]) -> anyhow::Result<f64> {
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// User and system seconds of the programs that this one has started and waited
+/// for.
+pub fn seconds_of_ended_children() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("could not read /proc/self/stat")?;
+    let ticks = parse_children(&stat).context("could not understand /proc/self/stat")?;
+    Ok(ticks as f64 / TICKS_PER_SECOND)
+}
+
+fn parse_children(stat: &str) -> Option<u64> {
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+    fields.get(13..15)?.iter().map(|field| field.parse::<u64>().ok()).sum()
+}
+
 fn parse(pid: u32, stat: &str) -> Option<Process> {
     // The name of the program stands in parentheses and may hold anything.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
@@ -52,5 +65,6 @@ mod tests {
         let stat = "7 (a) b (c)) S 3 7 7 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 99 5";
         let process = parse(7, stat).map(|process| (process.parent, process.ticks));
         assert_eq!(process, Some((3, 127)));
+        assert_eq!(parse_children(stat), Some(7));
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::run::Length;
+
 /// Measures shardman against stock postgres_fdw and plain PostgreSQL.
 ///
 /// Starts three systems side by side on this machine, loads the same data into
@@ -26,6 +28,9 @@ pub struct Options {
     /// Seconds of one pgbench run [default: 3, with --quick 1]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: Option<u32>,
+    /// Instead of that, transactions of one pgbench run, all clients together: for a busy machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub transactions: Option<u32>,
     /// Where the report goes [default: docs/performance.md, with --quick or --only nowhere]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -59,9 +64,10 @@ impl Options {
         self.repetitions.unwrap_or(if self.quick { 2 } else { 3 })
     }
 
-    /// Seconds of one pgbench run.
-    pub fn seconds(&self) -> u32 {
-        self.seconds.unwrap_or(if self.quick { 1 } else { 3 })
+    /// Of one pgbench run.
+    pub fn length(&self) -> Length {
+        let seconds = self.seconds.unwrap_or(if self.quick { 1 } else { 3 });
+        Length { seconds, transactions: self.transactions }
     }
 
     /// Whether the command line asks for the workload `name`.

@@ -5,6 +5,7 @@ use crate::keys::PARTITIONS;
 use crate::machine::{self, Machine};
 use crate::markdown::{Table, number, spread};
 use crate::options::Options;
+use crate::run::Length;
 use crate::sample::{Sample, Samples, Spread};
 use crate::servers::SETTINGS;
 use crate::system::Kind;
@@ -84,10 +85,12 @@ different machines do not. Targets are those of issues 3, 4 and 6, as ratios of 
 - The same settings everywhere: {settings}; otherwise those of `shardmanctl dev`.
 - Everything on one machine over loopback TCP, clients included, on node 1. Data in the page cache, **WAL on tmpfs**:
   the disk does not decide, so WAL syncs are counted instead. On a real disk add (serial syncs) x (time of a sync).
-- Systems take turns run by run, {repetitions} repetitions: of {seconds} s each with `pgbench -M prepared`; of one execution that
+- Systems take turns run by run, {repetitions} repetitions: of {length} each with `pgbench -M prepared`; of one execution that
   warms up and 3 that are timed (100 if below 50 ms; their median counts) for statements.
 - Values are medians over repetitions. Ratios are the median of the ratios of the repetitions (smallest-largest).
 - CPU: user and system time of all server processes of a system, background workers included. Clients are not counted.
+- \"By CPU\": CPU time of plain and its clients divided by that of ours and its clients. That is what the ratio of
+  throughputs comes to when they keep all cores busy and nobody else does; other work does not disturb it.
 - Data: accounts and kv {accounts} rows each, events {events} rows.
 ",
         date = machine.date,
@@ -100,7 +103,10 @@ different machines do not. Targets are those of issues 3, 4 and 6, as ratios of 
         placement = findings.placement,
         settings = settings.join(", "),
         repetitions = options.repetitions(),
-        seconds = options.seconds(),
+        length = match options.length() {
+            Length { transactions: Some(count), .. } => format!("{count} transactions"),
+            Length { seconds, .. } => format!("{seconds} s"),
+        },
         accounts = number(options.accounts() as f64),
         events = number(options.events() as f64),
     )
@@ -157,6 +163,7 @@ fn table<'a>(title: &str, cpu: &str, lines: impl Iterator<Item = &'a Measured>) 
         "target",
         "ours/plain",
         "target",
+        "ours/plain by CPU",
         &cpu,
         "WAL syncs (ours, stock, plain)",
     ]);
@@ -193,6 +200,7 @@ fn line(workload: &Workload, samples: &[Samples; 3]) -> Vec<String> {
             (Some(target), Ok(_)) => format!("{}: **missed**", target.text()),
         });
     }
+    cells.push(by_cpu(samples).map_or(String::new(), spread));
     cells.push(medians(|sample| Some(sample.cpu_us), number).join(", "));
     cells.push(medians(|sample| sample.wal_syncs, |syncs| format!("{syncs:.2}")).join(", "));
     cells
@@ -246,6 +254,12 @@ fn missing(findings: &Findings) -> Option<String> {
         }
     }
     (!lines.is_empty()).then(|| format!("## Not measured\n\n{}\n", lines.join("\n")))
+}
+
+/// Of ours to plain, as CPU times tell; none where clients were not measured.
+fn by_cpu(samples: &[Samples; 3]) -> Option<Spread> {
+    let [ours, _, plain] = samples;
+    Spread::of_cpu(ours.as_ref().ok()?, plain.as_ref().ok()?)
 }
 
 /// Of ours to `other`; or why there is none.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::copies;
+use crate::cpu;
 use crate::keys::{FIRST_NEW_H, NEW_H_PER_CLIENT};
 use crate::sample::Sample;
 use crate::system::{Kind, System};
@@ -24,13 +25,24 @@ const FAST: Duration = Duration::from_millis(50);
 /// Within this, ended backends are gone and have reported.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// How long pgbench runs.
+#[derive(Clone, Copy)]
+pub struct Length {
+    /// So many seconds.
+    pub seconds: u32,
+    /// If told, so many transactions of all clients together, where that can be:
+    /// the share of what happens once in a session is then the same on a busy
+    /// machine.
+    pub transactions: Option<u32>,
+}
+
 /// What runs need besides the system.
 pub struct Runner<'a> {
     tools: &'a Tools,
     dir: &'a Path,
     files: CopyFiles,
     events: i64,
-    seconds: u32,
+    length: Length,
     /// Each run of pgbench takes its new keys from here on.
     next_h: i64,
 }
@@ -44,15 +56,15 @@ pub struct Run {
 }
 
 impl<'a> Runner<'a> {
-    /// A runner of pgbench runs of `seconds`, with scripts in `dir`.
+    /// A runner of pgbench runs of this length, with scripts in `dir`.
     pub fn new(
         tools: &'a Tools,
         dir: &'a Path,
         files: CopyFiles,
         events: i64,
-        seconds: u32,
+        length: Length,
     ) -> Self {
-        Self { tools, dir, files, events, seconds, next_h: FIRST_NEW_H }
+        Self { tools, dir, files, events, length, next_h: FIRST_NEW_H }
     }
 
     /// Runs `workload` once.
@@ -63,7 +75,7 @@ impl<'a> Runner<'a> {
                 Ok(Run { sample, rows: None })
             }
             Work::Replicated { clients, is_spread } => {
-                let seconds = self.seconds;
+                let seconds = self.length.seconds;
                 let sample =
                     copies::run(self.tools, self.dir, system, *clients, *is_spread, seconds)?;
                 Ok(Run { sample, rows: None })
@@ -91,7 +103,10 @@ impl<'a> Runner<'a> {
         pgbench.arg(format!("--define=first={}", self.next_h));
         pgbench.arg(format!("--port={}", system.servers.port(1)));
         pgbench.args([format!("--client={clients}"), format!("--jobs={}", clients.min(2))]);
-        pgbench.arg(format!("--time={}", self.seconds));
+        pgbench.arg(match self.length.transactions {
+            None => format!("--time={}", self.length.seconds),
+            Some(count) => format!("--transactions={}", count.div_ceil(clients)),
+        });
         pgbench.arg("--file").arg(&path).arg("postgres").stdin(Stdio::null());
         self.next_h += NEW_H_PER_CLIENT * i64::from(clients);
         if self.next_h > i64::from(i32::MAX) {
@@ -101,13 +116,15 @@ impl<'a> Runner<'a> {
         let syncs = system.wal_syncs()?;
         thread::sleep(SETTLE);
         let cpu = system.cpu_seconds()?;
+        let client = cpu::seconds_of_ended_children()?;
         let report = output(pgbench, "pgbench")?;
+        let client = cpu::seconds_of_ended_children()? - client;
         thread::sleep(SETTLE);
         let cpu = system.cpu_seconds()? - cpu;
         let syncs = system.wal_syncs()? - syncs;
         let tps = number_after(&report, "tps = ")?;
         let count = number_after(&report, "number of transactions actually processed: ")?;
-        Ok(sample(tps, cpu, Some(syncs), count))
+        Ok(Sample { client_us: Some(client * 1e6 / count), ..sample(tps, cpu, Some(syncs), count) })
     }
 
     fn copy(&self, system: &System<'_>) -> anyhow::Result<Sample> {
@@ -194,6 +211,7 @@ fn sample(value: f64, cpu_seconds: f64, wal_syncs: Option<i64>, count: f64) -> S
     Sample {
         value,
         cpu_us: cpu_seconds * 1e6 / count,
+        client_us: None,
         wal_syncs: wal_syncs.map(|syncs| syncs as f64 / count),
     }
 }

@@ -1,6 +1,7 @@
 //! How fast the schema changes: shardman on three nodes beside one stock server.
 //! Prints a table in Markdown; nothing is asserted.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,12 @@ struct Options {
     /// Tables that each of two sessions creates
     #[arg(long, default_value_t = 500)]
     each: u32,
+    /// Seconds of load without and with changes
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Clients that make the load
+    #[arg(long, default_value_t = 4)]
+    clients: u16,
     /// How often the leader is killed
     #[arg(long, default_value_t = 3)]
     kills: u32,
@@ -58,6 +65,7 @@ fn main() -> anyhow::Result<()> {
     let each = start.elapsed() / options.changes.max(1);
     println!("| {} changes in a loop | {:.1} ms each |", options.changes, each.as_secs_f64() * 1e3);
     at_once(&cluster, options.each)?;
+    under_load(&cluster, &options)?;
     for _ in 0..options.kills {
         let took = lose_the_leader(&cluster)?;
         println!(
@@ -117,6 +125,80 @@ fn at_once(cluster: &TestCluster, each: u32) -> anyhow::Result<()> {
         start.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Transactions of one row each, as pgbench's simple update makes them, go on
+/// while the schema changes: of their own table and of others.
+fn under_load(cluster: &TestCluster, options: &Options) -> anyhow::Result<()> {
+    const ROWS: u64 = 10_000;
+    let session = cluster.session(1)?;
+    session.run(&format!(
+        "CREATE TABLE l (id bigint PRIMARY KEY, v integer) WITH (distributed_by = 'id', num_parts = 24);
+         INSERT INTO l SELECT i, 0 FROM generate_series(1, {ROWS}) AS i"
+    ))?;
+    let (done, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let is_over = AtomicBool::new(false);
+    let time = Duration::from_secs(options.seconds);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..options.clients)
+            .map(|client| {
+                let (done, failed, is_over) = (&done, &failed, &is_over);
+                scope.spawn(move || -> anyhow::Result<()> {
+                    let session = cluster.session(1 + client % 3)?;
+                    let mut id = u64::from(client) * 997;
+                    while !is_over.load(Ordering::Relaxed) {
+                        id = (id * 31 + 7) % ROWS + 1;
+                        let sql = format!("UPDATE l SET v = v + 1 WHERE id = {id}");
+                        let counter = if session.run(&sql).is_ok() { done } else { failed };
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let measured = || -> anyhow::Result<()> {
+            thread::sleep(time);
+            let alone = done.swap(0, Ordering::Relaxed);
+            let (end, mut times) = (Instant::now() + time, Vec::new());
+            while Instant::now() < end {
+                let n = times.len();
+                let sql = match n % 2 {
+                    0 => format!("ALTER TABLE l ADD COLUMN c{n} integer"),
+                    _ => format!(
+                        "CREATE TABLE l{n} (id bigint PRIMARY KEY) WITH (distributed_by = 'id', num_parts = 24)"
+                    ),
+                };
+                times.push(timed(&session, &sql)?);
+                thread::sleep(Duration::from_millis(200));
+            }
+            let beside = done.load(Ordering::Relaxed);
+            times.sort_unstable();
+            let rate = |count: u64| count as f64 / time.as_secs_f64();
+            println!(
+                "| {} clients that update single rows, alone | {:.0} a second |",
+                options.clients,
+                rate(alone)
+            );
+            println!(
+                "| the same beside ALTER TABLE of their table and CREATE TABLE in turn | {:.0} a second, {} errors |",
+                rate(beside),
+                failed.load(Ordering::Relaxed)
+            );
+            println!(
+                "| those {} changes, median and longest | {} ms, {} ms |",
+                times.len(),
+                times[times.len() / 2].as_millis(),
+                times[times.len() - 1].as_millis()
+            );
+            Ok(())
+        };
+        let outcome = measured();
+        is_over.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+        }
+        outcome
+    })
 }
 
 /// The leader's node is killed; a session of another asks until it may.
