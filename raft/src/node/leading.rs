@@ -1,5 +1,8 @@
 //! What only the leader does: append, and say what is committed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster::LogIndex;
 use cluster::metadata::MetadataCommand;
 use openraft::error::{CheckIsLeaderError, RaftError as OpenraftError};
 use tokio::time::{Instant, timeout_at};
@@ -12,6 +15,20 @@ use crate::type_config::{log_index, raft_id};
 
 /// A command that is larger would make frames that peers refuse.
 const MAX_COMMAND_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a majority was asked last, for all that had come by then.
+#[derive(Default)]
+pub(super) struct ReadIndex {
+    arrivals: AtomicU64,
+    last: tokio::sync::Mutex<Confirmation>,
+}
+
+#[derive(Default)]
+struct Confirmation {
+    /// Those that had come when it was asked, by number.
+    covers: u64,
+    index: LogIndex,
+}
 
 impl Member {
     /// Serves a request as the leader, until `deadline`. `NotLeader` means that
@@ -70,9 +87,21 @@ impl Member {
 
     /// The index up to which everything is committed now, after a majority has
     /// confirmed that this node leads.
+    ///
+    /// Whoever comes while a majority is being asked shares the next question:
+    /// peers take a few at a time, and replication must not queue up behind them.
     async fn read_index(&self) -> Result<Response, RaftError> {
+        let ticket = self.read_index.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut last = self.read_index.last.lock().await;
+        if last.covers >= ticket {
+            return Ok(Response::Confirmed { index: last.index });
+        }
+        let covers = self.read_index.arrivals.load(Ordering::Relaxed);
         match self.raft.get_read_log_id().await {
-            Ok((read, _)) => Ok(Response::Confirmed { index: log_index(read) }),
+            Ok((read, _)) => {
+                *last = Confirmation { covers, index: log_index(read) };
+                Ok(Response::Confirmed { index: last.index })
+            }
             Err(OpenraftError::APIError(
                 CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
             )) => Err(RaftError::NotLeader),

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::introduction::Newcomer;
+use super::leading::ReadIndex;
 use super::service::{Server, Surroundings};
 use crate::config::Timing;
 use crate::error::RaftError;
@@ -32,6 +33,7 @@ pub(crate) struct Member {
     pub(super) applied: watch::Receiver<Applied>,
     pub(super) decided: Shared,
     pub(super) server: Arc<Server>,
+    pub(super) read_index: ReadIndex,
     /// Held by the leader while it changes the membership: openraft refuses a
     /// second change during a first.
     pub(super) membership: tokio::sync::Mutex<()>,
@@ -67,6 +69,7 @@ impl Member {
             applied,
             decided,
             server: surroundings.server.clone(),
+            read_index: ReadIndex::default(),
             membership: tokio::sync::Mutex::new(()),
             watchers: Mutex::default(),
         }))
