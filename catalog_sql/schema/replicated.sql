@@ -12,9 +12,9 @@ CREATE FUNCTION shardman.lock_writers(coordinator integer, tables text) RETURNS 
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lock_writers_wrapper';
 COMMENT ON FUNCTION shardman.lock_writers(integer, text) IS 'internal: takes writer locks of replicated tables of which this node is the home';
 
-CREATE FUNCTION shardman.apply_changes(coordinator integer, table_id bigint, changes bytea) RETURNS void
+CREATE FUNCTION shardman.apply_changes(coordinator integer, epoch bigint, table_id bigint, changes bytea) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'apply_changes_wrapper';
-COMMENT ON FUNCTION shardman.apply_changes(integer, bigint, bytea) IS 'internal: what a statement on another node did to a replicated table';
+COMMENT ON FUNCTION shardman.apply_changes(integer, bigint, bigint, bytea) IS 'internal: what a statement on another node did to a replicated table';
 
 CREATE VIEW shardman.global_tables AS
     SELECT r.rel::regclass AS relid,

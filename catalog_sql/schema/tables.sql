@@ -16,6 +16,13 @@ CREATE TABLE shardman.node (
 );
 COMMENT ON TABLE shardman.node IS 'members, as the applied metadata log has them';
 
+-- Written with shardman.node.
+CREATE TABLE shardman.node_epoch (
+    epoch bigint NOT NULL
+);
+COMMENT ON TABLE shardman.node_epoch IS 'how often the set of active nodes had changed when shardman.node was as it is';
+INSERT INTO shardman.node_epoch VALUES (0);
+
 CREATE TABLE shardman.log_position (
     queue         text PRIMARY KEY,
     applied_index bigint NOT NULL
@@ -103,8 +110,8 @@ COMMENT ON TABLE shardman.row_log_applied IS 'entries of logs that are in the ta
 REVOKE ALL ON shardman.row_log_applied FROM PUBLIC;
 GRANT SELECT ON shardman.row_log_applied TO PUBLIC;
 
-REVOKE ALL ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence FROM PUBLIC;
-GRANT SELECT ON shardman.node, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence TO PUBLIC;
+REVOKE ALL ON shardman.node, shardman.node_epoch, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence FROM PUBLIC;
+GRANT SELECT ON shardman.node, shardman.node_epoch, shardman.log_position, shardman.ddl_done, shardman.ddl_failure, shardman.ddl_state, shardman.sharded_table, shardman.placement, shardman.replicated_table, shardman.managed_sequence TO PUBLIC;
 GRANT USAGE ON SCHEMA shardman, shardman_data, shardman_remote TO PUBLIC;
 
 -- In the transaction of the coordinator and, written by PREPARE, in that of

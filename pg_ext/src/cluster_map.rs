@@ -21,6 +21,7 @@ use crate::moving;
 use crate::node_session::{NODE_ROLE, is_maintaining, is_node_session};
 use crate::peers;
 use crate::recovery;
+use crate::replicated;
 use crate::{gate, row_log, schema_change, snapshot};
 
 /// The cluster as this node knows it.
@@ -158,6 +159,7 @@ impl ClusterMap for Catalogs {
     }
 
     fn record_decision(&self, participants: &[PreparedParticipant]) -> Result<(), Refusal> {
+        replicated::check_before_decision()?;
         let gid = participants.first().and_then(|first| Gid::parse(&first.gid));
         let nodes: Vec<_> =
             participants.iter().filter_map(|participant| participant.node).collect();

@@ -41,6 +41,14 @@ impl Report {
         Report { hint: Some(hint.into()), ..self }
     }
 
+    /// Replaces the advice, also where another node's answer is passed on.
+    pub fn replace_hint(mut self, hint: &str) -> Self {
+        if let Some(fdw::Error::Remote { error, .. }) = self.remote.as_deref_mut() {
+            error.hint = Some(hint.as_bytes().to_vec());
+        }
+        self.hint(hint)
+    }
+
     /// Raises ERROR. Never call it from Drop or from a COMMIT callback.
     pub fn raise(self) -> ! {
         let report = ErrorReport::new(self.code, self.message, "shardman");

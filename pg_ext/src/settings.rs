@@ -17,7 +17,7 @@ static MAX_RUNNING_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static MAX_PARALLEL_MOVES: GucSetting<i32> = GucSetting::<i32>::new(2);
 static MOVE_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MOVE_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
-static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
+static LEASE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(-1);
 static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static NUM_PARTS: GucSetting<i32> = GucSetting::<i32>::new(24);
 static RESTORING: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -66,9 +66,9 @@ pub fn global_snapshot() -> bool {
 }
 
 /// How long this node may go by what a majority has last confirmed; zero for
-/// ever.
-pub fn lease_timeout() -> Duration {
-    Duration::from_millis(u64::try_from(LEASE_TIMEOUT.get()).unwrap_or(0))
+/// ever, `None` for what the cluster's size asks for.
+pub fn lease_timeout() -> Option<Duration> {
+    u64::try_from(LEASE_TIMEOUT.get()).ok().map(Duration::from_millis)
 }
 
 /// After what silence a member is marked down; zero for never.
@@ -201,9 +201,9 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"shardman.lease_timeout",
         c"Sets how long a node that is cut off from the majority serves sharded and replicated tables.",
-        c"Longer than the loss of a leader takes to be mended (about 3 s), and shorter than shardman.node_timeout. 0 lets a node that is cut off go on reading and writing what it can reach.",
+        c"Longer than the loss of a leader takes to be mended (about 3 s), and shorter than shardman.node_timeout. -1 is three fifths of that in a cluster of three or more voters, and 0 in a smaller one, which has no majority without each of its nodes. 0 lets a node that is cut off go on reading and writing what it can reach.",
         &LEASE_TIMEOUT,
-        0,
+        -1,
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_MS,

@@ -34,8 +34,9 @@ pub struct Config {
     /// for under this number. Called from the Raft thread.
     pub is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// Called with the end of a lease whenever a majority has confirmed that
-    /// this node is one of them. From the Raft thread.
-    pub renew_lease: Box<dyn Fn(Instant) + Send + Sync>,
+    /// this node is one of them, and with none while no lease is needed. From the
+    /// Raft thread.
+    pub renew_lease: Box<dyn Fn(Option<Instant>) + Send + Sync>,
     /// Times that may change while the thread runs.
     pub limits: Arc<Limits>,
     /// Where [`Event`]s go. Use an unbounded channel: a full one would hold up
@@ -78,8 +79,15 @@ impl Config {
 #[derive(Debug)]
 pub struct Limits {
     node_timeout_ms: AtomicU64,
+    /// [`AUTO`] for what the cluster's size asks for.
     lease_ms: AtomicU64,
 }
+
+/// No number of milliseconds that somebody sets.
+const AUTO: u64 = u64::MAX;
+/// Fewer nodes have no majority without each of them: a lease would stop them all
+/// when one is lost.
+const LEAST_VOTERS: usize = 3;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -94,16 +102,23 @@ impl Limits {
         Duration::from_millis(self.node_timeout_ms.load(Ordering::Relaxed))
     }
 
-    /// How long a node may go by what a majority has last confirmed; zero for
-    /// ever.
-    pub fn lease(&self) -> Duration {
-        Duration::from_millis(self.lease_ms.load(Ordering::Relaxed))
+    /// How long one of so many voters may go by what a majority has last confirmed;
+    /// `None` for ever.
+    pub fn lease(&self, voters: usize) -> Option<Duration> {
+        let lease = match self.lease_ms.load(Ordering::Relaxed) {
+            AUTO if voters < LEAST_VOTERS => Duration::ZERO,
+            // Over well before the others go on without the node.
+            AUTO => self.node_timeout() * 3 / 5,
+            millis => Duration::from_millis(millis),
+        };
+        (!lease.is_zero()).then_some(lease)
     }
 
-    /// Changes that.
-    pub fn set_lease(&self, lease: Duration) {
-        let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.lease_ms.store(millis, Ordering::Relaxed);
+    /// Changes that: zero for no lease, `None` for three fifths of the time after
+    /// which a node is marked down, if there are three voters.
+    pub fn set_lease(&self, lease: Option<Duration>) {
+        let millis = lease.map(|lease| u64::try_from(lease.as_millis()).unwrap_or(AUTO - 1));
+        self.lease_ms.store(millis.unwrap_or(AUTO), Ordering::Relaxed);
     }
 
     /// Changes the time after which a member is marked down.
@@ -157,5 +172,26 @@ impl Default for Timing {
             token_lifetime: Duration::from_millis(4000),
             membership: Duration::from_secs(60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_wanted_where_a_majority_outlasts_the_loss_of_a_node() {
+        let limits = Limits::default();
+        limits.set_node_timeout(Duration::from_secs(10));
+        limits.set_lease(None);
+        let seconds = |voters| limits.lease(voters).map(|lease| lease.as_secs());
+        assert_eq!([1, 2, 3, 5].map(seconds), [None, None, Some(6), Some(6)]);
+        // Nobody goes on without a node that is cut off.
+        limits.set_node_timeout(Duration::ZERO);
+        assert_eq!(limits.lease(3), None);
+        limits.set_lease(Some(Duration::from_secs(2)));
+        assert_eq!(limits.lease(1), Some(Duration::from_secs(2)));
+        limits.set_lease(Some(Duration::ZERO));
+        assert_eq!(limits.lease(3), None);
     }
 }

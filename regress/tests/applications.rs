@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use regress::{Balancer, TestCluster};
@@ -52,6 +53,7 @@ impl Tools {
             "node" => ("node", "app.js"),
             _ => (self.python.as_str(), "app.py"),
         };
+        let start = Instant::now();
         let output = Command::new("timeout")
             .args(["--kill-after=5", BOUND_SECONDS, program, file])
             .current_dir(folder().join(application))
@@ -69,6 +71,7 @@ impl Tools {
             output.status,
             said(&output)
         );
+        println!("{application}: {:.1} s", start.elapsed().as_secs_f32());
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use regress::random::compare_with_plain;
 const STATEMENTS_PER_SEED: usize = 40;
 const FIXED: std::ops::Range<u64> = 1..13;
 const FIXED_BOUND: Duration = Duration::from_secs(25);
+const LONG: Duration = Duration::from_secs(1800);
 
 #[test]
 fn sharded_tables_are_like_plain_ones_whatever_is_done_to_them() -> anyhow::Result<()> {
@@ -34,5 +35,17 @@ fn sharded_tables_are_like_plain_ones_whatever_is_done_to_them() -> anyhow::Resu
     println!("{} of {} statements succeeded", tally.succeeded, tally.drawn);
     // Errors on both sides prove little.
     ensure!(tally.succeeded * 100 >= tally.drawn * 85, "few statements succeed: {tally:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "takes half an hour: other seeds each time"]
+fn more_is_done_to_tables_that_are_like_plain_ones() -> anyhow::Result<()> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let (cluster, plain) = (TestCluster::up(3)?, TestCluster::plain()?);
+    let start = Instant::now();
+    compare_with_plain(&cluster, &plain, now.as_secs() * 1000, STATEMENTS_PER_SEED, |_| {
+        start.elapsed() < LONG
+    })?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What is changed about a sharded table on one node is changed on all.
 
+use anyhow::Context;
 use regress::{Session, TestCluster};
 
 const DIGEST: &str = "SELECT shardman.schema_digest()";
@@ -317,6 +318,59 @@ fn other_ddl_reaches_every_node_only_when_asked_to() -> anyhow::Result<()> {
     assert_eq!(exist("everywhere")?, [0, 0, 0]);
     assert_eq!(exist("seen")?, [0, 0, 0]);
     assert_eq!(exist("made")?, [0, 0, 0]);
+    a_table_is_not_made_in_part(&stage)
+}
+
+/// What a table depends on is on every node, and nothing has its name, or the
+/// table is on none.
+fn a_table_is_not_made_in_part(stage: &Stage) -> anyhow::Result<()> {
+    let (node, other) = (&stage.nodes[0], &stage.nodes[1]);
+    other.run("RESET shardman.broadcast_ddl; RESET search_path")?;
+    let before = stage.agree()?;
+    let sharded = "WITH (distributed_by = 'id', num_parts = 3)";
+    let needs = [
+        ("SCHEMA lone", "", "lone.x (id integer)", "3F000"),
+        ("TYPE lone", "AS ENUM ('a')", "x (id integer, v lone)", "42704"),
+        ("DOMAIN lone", "AS integer", "x (id integer, v lone)", "42704"),
+        ("COLLATION lone", "FROM \"C\"", "x (id integer, v text COLLATE lone)", "42704"),
+        ("EXTENSION citext", "", "x (id integer, v citext)", "42704"),
+        (
+            "FUNCTION lone()",
+            "RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+            "x (id integer, v integer DEFAULT lone())",
+            "42883",
+        ),
+    ];
+    for (object, rest, table, code) in needs {
+        let (create, drop) = (format!("CREATE {object} {rest}"), format!("DROP {object}"));
+        node.run(&create)?;
+        let error = node.failure(&format!("CREATE TABLE {table} {sharded}"))?;
+        assert_eq!(error.code().code(), code, "{object}: {error:?}");
+        let advises = error.hint().is_some_and(|hint| hint.contains("shardman.broadcast_ddl"));
+        assert!(advises, "{object}: {error:?}");
+        assert_eq!(stage.agree()?, before, "{object}");
+        node.run(&drop)?;
+        let name = table.split_once(' ').map_or(table, |(name, _)| name);
+        node.run(&format!(
+            "SET shardman.broadcast_ddl = on; {create}; CREATE TABLE {table} {sharded}; DROP TABLE {name}; {drop}; RESET shardman.broadcast_ddl"
+        ))?;
+    }
+    for (create, drop) in [
+        ("VIEW x AS SELECT 1", "VIEW x"),
+        ("SEQUENCE x", "SEQUENCE x"),
+        ("TYPE x AS (a integer)", "TYPE x"),
+        ("TABLE x_pkey (a integer)", "TABLE x_pkey"),
+    ] {
+        other.run(&format!("CREATE {create}"))?;
+        let error = node.failure(&format!("CREATE TABLE x (id integer PRIMARY KEY) {sharded}"));
+        let error = error.context(create)?;
+        assert!(["42P07", "42710"].contains(&error.code().code()), "{create}: {error:?}");
+        assert!(error.hint().is_some(), "{create}: {error:?}");
+        assert_eq!(stage.agree()?, before, "{create}");
+        other.run(&format!("DROP {drop}"))?;
+    }
+    node.run(&format!("CREATE TABLE x (id integer PRIMARY KEY) {sharded}; DROP TABLE x"))?;
+    assert_eq!(stage.agree()?, before);
     Ok(())
 }
 

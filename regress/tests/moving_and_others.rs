@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use regress::{Session, Shape, TestCluster, db_error, eventually, jobs};
 
 const BOUND: Duration = Duration::from_secs(100);
@@ -206,9 +206,14 @@ fn a_rebalancing_tries_again_what_fails_and_says_why_it_did() -> anyhow::Result<
         }
     })?;
     refuse(true)?;
-    let drain = stage.session.integer("SELECT shardman.drain_node(1)")?;
-    let (status, message) = jobs::ended(&stage.cluster, drain)?;
-    ensure!(status == "done", "{status}: {message}");
+    let connstr = stage.cluster.connstr(1);
+    let drained = ["nodes", "drain", "--id", "1", "--watch", "--connstr", &connstr];
+    let drained = stage.cluster.ctl_output(&drained)?;
+    ensure!(!drained.status.success(), "shardmanctl took it for a success");
+    let state: serde_json::Value = serde_json::from_slice(&drained.stdout)?;
+    ensure!(state["status"] == "done", "{state}");
+    let drain = state["job"].as_i64().context("a job has a number")?;
+    let message = state["message"].as_str().context("a message is a string")?;
     ensure!(message.contains(" did not move from node 1 to node 2: job "), "{message}");
     ensure!(message.contains("no room today"), "{message}");
     let tries = stage.session.integer(&format!(
@@ -226,5 +231,63 @@ fn a_rebalancing_tries_again_what_fails_and_says_why_it_did() -> anyhow::Result<
     refuse(false)?;
     jobs::succeeded(&stage.cluster, drain)?;
     ensure!((stage.node_of(0)?, stage.node_of(1)?) == (2, 2));
+    let planned = || stage.cluster.ctl(&["rebalance", "--dry-run", &connstr]);
+    let plan = planned()?;
+    ensure!(plan.as_array().is_some_and(|moves| moves.len() == 1), "{plan}");
+    ensure!(stage.node_of(0)? == stage.node_of(1)?, "looking at the plan has moved something");
+    stage.cluster.ctl(&["rebalance", "--watch", &connstr])?;
+    ensure!(stage.node_of(0)? != stage.node_of(1)?);
+    ensure!(planned()? == serde_json::json!([]));
+    stage.check()
+}
+
+#[test]
+fn values_of_every_kind_arrive_as_they_were() -> anyhow::Result<()> {
+    // Settings that print values in other ways, or not whole.
+    let stage = Stage::set(&[
+        "intervalstyle=sql_standard",
+        "bytea_output=escape",
+        "extra_float_digits=-6",
+        "datestyle=German",
+    ])?;
+    stage.session.run(
+        r#"SET shardman.broadcast_ddl = on;
+           CREATE SCHEMA kinds;
+           CREATE TYPE kinds.mood AS ENUM ('so so', '{fine}');
+           CREATE TYPE kinds.pair AS (a integer, "B" text);
+           CREATE DOMAIN kinds.few AS integer CHECK (VALUE < 10);
+           RESET shardman.broadcast_ddl;
+           CREATE TABLE "All Kinds" (gone integer, id bigint PRIMARY KEY, "T t" text, n numeric, f double precision,
+               b bytea, s timestamptz, i interval, a text[], j jsonb, m kinds.mood[], p kinds.pair, w kinds.few,
+               r int8range, g text GENERATED ALWAYS AS (upper("T t")) STORED)
+               WITH (distributed_by = 'id', colocate_with = 'item');
+           ALTER TABLE "All Kinds" DROP COLUMN gone;
+           ALTER TABLE "All Kinds" ADD COLUMN late text DEFAULT 'as ever'"#,
+    )?;
+    stage.session.run(
+        r#"INSERT INTO "All Kinds" (id, "T t", n, f, b, s, i, a, j, m, p, w, r)
+           SELECT k, E'a\tb\nc\\d\r' || k, 'NaN', 1 / (k + 0.3)::float8, '\x00ff5c27', '2001-02-03 04:05:06.789+01',
+                  '1 mon -2 days 03:04:05.6', ARRAY['\N', NULL, '', '"x,y"'], '{"k": [1, null]}', '{"so so","{fine}"}',
+                  ROW(k, E'p\\')::kinds.pair, k % 10, int8range(k, k + 5)
+           FROM generate_series(1, 40) AS k;
+           INSERT INTO "All Kinds" (id, "T t", b) SELECT k, '', decode(repeat(md5(k::text), 4000), 'hex') FROM generate_series(41, 60) AS k;
+           INSERT INTO "All Kinds" (id, late) SELECT k, NULL FROM generate_series(61, 80) AS k;
+           INSERT INTO "All Kinds" (id, "T t") SELECT k, E'\\N\\.' FROM generate_series(81, 90) AS k"#,
+    )?;
+    let digest = |node: u16| {
+        stage.cluster.session(node)?.value(
+            r#"SET extra_float_digits = 3;
+               SELECT count(*) || md5(string_agg(t::text, ' ' ORDER BY id)) FROM "All Kinds" AS t"#,
+        )
+    };
+    let before = digest(1)?;
+    ensure!(before.starts_with("90"), "{before}");
+    for partition in 0..2 {
+        let job = stage.moves(partition)?;
+        jobs::succeeded(&stage.cluster, job)?;
+    }
+    for node in 1..=2 {
+        ensure!(digest(node)? == before, "node {node} sees other values");
+    }
     stage.check()
 }

@@ -105,7 +105,8 @@ async fn begun(member: &Member, job: i64, watch: bool, output: Output) -> anyhow
         tokio::time::sleep(PERIOD).await;
         state = state_of(member, job).await?;
     }
-    let has_failed = ["failed", "canceled"].contains(&state.status.as_str());
+    // "done" is what it says when something was left out.
+    let has_failed = ["failed", "canceled", "done"].contains(&state.status.as_str());
     let line = format!("job {}: {} {}", state.job, state.status, state.message);
     output.print(&state, |_| line.clone())?;
     if has_failed {
@@ -125,16 +126,21 @@ async fn state_of(member: &Member, job: i64) -> anyhow::Result<JobState> {
 async fn progress(member: &Member) -> anyhow::Result<Vec<String>> {
     let rows = member
         .rows(
-            "SELECT coalesce(part_names[1]::text, ''), source, destination, phase,
-                    coalesce(bytes_copied, 0), coalesce(bytes_total, 0)
-             FROM shardman.stat_progress_move ORDER BY job_id",
+            "SELECT coalesce(m.part_names[1]::text, ''), m.source, m.destination, m.phase,
+                    coalesce(m.bytes_copied, 0), coalesce(m.bytes_total, 0), coalesce(j.message, '')
+             FROM shardman.stat_progress_move AS m
+                  LEFT JOIN shardman.cmd_log AS j ON j.id = m.job_id
+             ORDER BY m.job_id",
         )
         .await?;
     let mut lines = Vec::new();
     for row in rows {
         let (copied, total): (i64, i64) = (row.try_get(4)?, row.try_get(5)?);
+        // Who is in the way, if somebody is.
+        let message: String = row.try_get(6)?;
+        let separator = if message.is_empty() { "" } else { ": " };
         lines.push(format!(
-            "{} {} {} -> {}: {}",
+            "{} {} {} -> {}: {}{separator}{message}",
             bar(copied, total),
             row.try_get::<_, String>(0)?,
             row.try_get::<_, i32>(1)?,

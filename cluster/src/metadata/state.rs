@@ -20,6 +20,9 @@ pub struct Metadata {
     nodes: BTreeMap<NodeId, NodeRecord>,
     /// Ids below this one have been given; a removed node's id stays taken.
     next_node_id: NodeId,
+    /// How often the set of active nodes has changed.
+    #[serde(default)]
+    epoch: u64,
     /// How far each sequence has been handed out.
     #[serde(default)]
     sequences: BTreeMap<SequenceId, SequencePosition>,
@@ -37,6 +40,7 @@ impl Default for Metadata {
             cluster_id: None,
             nodes: BTreeMap::new(),
             next_node_id: NodeId(1),
+            epoch: 0,
             sequences: BTreeMap::new(),
             lives: BTreeMap::new(),
             ddl: DdlLog::default(),
@@ -66,6 +70,12 @@ impl Metadata {
         id < self.next_node_id && !self.nodes.contains_key(&id)
     }
 
+    /// One more with each change of the set of active nodes: who writes to all of
+    /// them says with it which ones he means.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The last life that a member has begun, as far as it has told.
     pub fn life_of(&self, id: NodeId) -> Option<Life> {
         self.lives.get(&id).copied()
@@ -83,6 +93,18 @@ impl Metadata {
 
     /// Applies one committed entry. A refusal leaves the state as it was.
     pub fn apply(&mut self, command: MetadataCommand) -> Outcome {
+        let before = self.active_nodes();
+        let outcome = self.apply_command(command);
+        self.epoch += u64::from(self.active_nodes() != before);
+        outcome
+    }
+
+    fn active_nodes(&self) -> Vec<NodeId> {
+        let active = self.nodes.values().filter(|member| member.state == NodeState::Active);
+        active.map(|member| member.id).collect()
+    }
+
+    fn apply_command(&mut self, command: MetadataCommand) -> Outcome {
         let applied = match command {
             MetadataCommand::CreateCluster { cluster_id, first } => {
                 self.create_cluster(cluster_id, first)
@@ -286,6 +308,27 @@ mod tests {
         let NodeRecord { connstr, system_identifier, .. } = record(id);
         let name = String::new();
         metadata.apply(MetadataCommand::AddNode { name, connstr, system_identifier })
+    }
+
+    #[test]
+    fn the_epoch_counts_changes_of_the_active_nodes_alone() {
+        let mut metadata = cluster_of_one();
+        let founded = metadata.epoch();
+        add(&mut metadata, 2);
+        metadata.apply(MetadataCommand::MarkDown { node: NodeId(2) });
+        assert_eq!(metadata.epoch(), founded, "who joins is not active yet");
+        for command in [
+            MetadataCommand::ActivateNode { node: NodeId(2) },
+            MetadataCommand::MarkDown { node: NodeId(2) },
+            MetadataCommand::ReturnNode { node: NodeId(2), position: DdlPosition(0) },
+            MetadataCommand::RemoveNode { node: NodeId(2) },
+        ] {
+            let before = metadata.epoch();
+            metadata.apply(command.clone());
+            assert_eq!(metadata.epoch(), before + 1, "{command:?}");
+            metadata.apply(command.clone());
+            assert_eq!(metadata.epoch(), before + 1, "{command:?} again");
+        }
     }
 
     #[test]

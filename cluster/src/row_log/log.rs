@@ -259,7 +259,7 @@ impl RowLog {
 
     /// Nothing about the table is accepted while the change goes on.
     pub(super) fn fence(&mut self, table: TableId, token: TokenId) {
-        let fence = self.fences.entry(table).or_insert_with(Fence::default);
+        let fence = self.fences.entry(table).or_default();
         fence.token = Some(token);
     }
 

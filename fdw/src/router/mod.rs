@@ -9,9 +9,18 @@
 //! planned for the leaf and run by the executor.
 //!
 //! Whatever is not proven to mean the same is left to the present planning: the
-//! reasons are refusals. `decision` asks for them in turn: `shape` looks at what a
-//! statement consists of, `security` at row security, `column_pins` and `keys` at the
-//! value it is about, `writes` at its target, `expressions` at what it computes.
+//! reasons are refusals.
+//!
+//! Planning: `plan` asks `decision`, which asks in turn `shape` for what a statement
+//! consists of (`levels` are its queries), `security` for row security, `column_pins`
+//! and `keys` for the value that it is about, `merge` whether a MERGE can be run for
+//! each partition, `writes` what it does to its target, `hoist` what is computed here,
+//! and `expressions` whether the rest means the same at the leaf. The outcome is a
+//! `routed` statement, kept in the plan as `private`.
+//!
+//! Running: `callbacks` are the executor's calls, `running` is the state behind them,
+//! `leaf` puts leaves in place of tables, `local` runs the statement here, `memo` keeps
+//! what the next execution can use, `statement_triggers` are fired around it.
 
 mod callbacks;
 mod column_pins;

@@ -88,6 +88,7 @@ pub struct Registry {
     /// The last of those transactions.
     last_move: Option<u64>,
     members: Vec<Member>,
+    epoch: u64,
     sequences: HashMap<pg_sys::Oid, ManagedSequence>,
     replicated: HashMap<pg_sys::Oid, ReplicatedTable>,
     has_row_logs: bool,
@@ -203,6 +204,11 @@ impl Registry {
     /// All members, by id.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// How often the set of active nodes had changed when the members were such.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// One member.
@@ -321,8 +327,10 @@ fn load(sources: [pg_sys::Oid; 4]) -> Result<Registry, Report> {
     }
     for row in read_latest(
         node,
-        "SELECT id, name, connstr, system_identifier, state FROM shardman.node ORDER BY id",
+        "SELECT n.id, n.name, n.connstr, n.system_identifier, n.state, e.epoch
+         FROM shardman.node AS n, shardman.node_epoch AS e ORDER BY n.id",
     )? {
+        registry.epoch = number(&row, 5)?;
         registry.members.push(Member {
             id: NodeId(number(&row, 0)?),
             name: text(&row, 1).to_owned(),

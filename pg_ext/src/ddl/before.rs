@@ -350,6 +350,7 @@ unsafe fn end_of_transaction(statement: *mut pg_sys::TransactionStmt) -> Result<
         if ends && pg_sys::IsTransactionBlock() {
             node_session::finish_as_user();
             if (*statement).kind == TRANS_STMT_PREPARE {
+                replicated::check_before_prepare()?;
                 recovery::record_part(&text((*statement).gid))?;
             }
         }

@@ -80,7 +80,7 @@ fn shard_again(table: &Restored, root: Option<&str>) -> Result<(), Report> {
         None => option("num_parts", num_parts.to_string()),
     };
     let options = [option("distributed_by", columns.clone()), place];
-    let requested = separate_options(options.into_iter()).map_err(Report::from)?;
+    let requested = separate_options(options).map_err(Report::from)?;
     let Some(distribution) = requested.distribution else { return Ok(()) };
     let storage = leaves.first().map_or(Ok(Vec::new()), |leaf| storage_of(*leaf))?;
     // Its owner need not have the right to create tables where it is: pg_dump, too,

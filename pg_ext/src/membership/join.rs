@@ -8,6 +8,7 @@
 //! - the newcomer takes its identity;
 //! - it receives the log, and a vote if there is room;
 //! - under the DDL lock it receives the managed roles, the sharded and the replicated tables;
+//! - while writers of the latter wait, it receives what they have changed meanwhile;
 //! - `AdmitNode`, which the log refuses if the schema may have changed since.
 
 use cluster::metadata::{
@@ -29,7 +30,7 @@ use crate::catalog::{
     standalone_sequences,
 };
 use crate::ddl::lock_ddl;
-use crate::replicated;
+use crate::replicated::Copying;
 use crate::report::Report;
 use crate::{schema_change, worker};
 
@@ -56,10 +57,18 @@ pub fn add_node(connstr: &str) -> Result<NodeId, Report> {
     let Some((token, schema)) = schema_change::current() else {
         return Err(refused(&Refusal::Ddl(DdlRefusal::TokenRevoked)));
     };
-    replicated::hold_writers()?;
-    copy_schema(&record, schema.position)?;
+    let mut session = Dialog::open_node_session(&record)?;
+    let copying = copy_schema(&mut session, schema.position)?;
+    // Before writers wait.
+    let mut others = sessions_with_others()?;
+    let held = copying.finish(&mut session)?;
     propose(MetadataCommand::AdmitNode { node: record.id, token })?;
-    wait_until_active_everywhere(record.id)?;
+    wait_until_active_everywhere(record.id, &mut others)?;
+    log!(
+        "shardman: writers of replicated tables waited {} ms for node {} to join",
+        held.elapsed().as_millis(),
+        record.id
+    );
     Ok(record.id)
 }
 
@@ -180,9 +189,8 @@ fn adopt_there(newcomer: &mut Dialog, identity: &Identity) -> Result<(), Report>
 
 /// Makes every sharded and replicated table on the newcomer that it does not
 /// have yet, each as its owner and in a transaction of its own, and gives it the
-/// rows of the latter. The schema is that after `position`.
-fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Report> {
-    let mut session = Dialog::open_node_session(newcomer)?;
+/// rows of the latter, as of its beginning. The schema is that after `position`.
+fn copy_schema(session: &mut Dialog, position: DdlPosition) -> Result<Copying, Report> {
     // Before the tables that belong to them.
     for statement in managed_roles()? {
         session.apply(&current_user(), &NodeCommand::Run { statement, settings: Vec::new() })?;
@@ -195,6 +203,8 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
         }
     }
     let registry = registry()?;
+    // One snapshot: rows that refer to each other come together.
+    let mut copying = Copying::begin();
     let copies = session.column("SELECT table_id FROM shardman.replicated_table")?;
     for table in registry.replicated_tables() {
         let owner = owner_of(table.rel);
@@ -203,7 +213,7 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
             session.apply(&owner, &NodeCommand::CreateTable(definition))?;
         }
         if table.log.is_none() {
-            replicated::copy_rows(&mut session, &owner, table)?;
+            copying.add(session, &owner, table)?;
         }
     }
     for table in registry.tables() {
@@ -230,7 +240,8 @@ fn copy_schema(newcomer: &NodeRecord, position: DdlPosition) -> Result<(), Repor
     }
     let last = last_table_id()?;
     session.apply(&current_user(), &NodeCommand::NoteTableId { last })?;
-    session.apply(&current_user(), &NodeCommand::NoteDdlPosition { position })
+    session.apply(&current_user(), &NodeCommand::NoteDdlPosition { position })?;
+    Ok(copying)
 }
 
 /// Statements that make the managed roles of this node on another.
@@ -294,13 +305,12 @@ fn refused(refusal: &Refusal) -> Report {
 }
 
 /// From here on any node may place partitions on it, and all can reach it.
-fn wait_until_active_everywhere(node: NodeId) -> Result<(), Report> {
+fn wait_until_active_everywhere(
+    node: NodeId,
+    others: &mut [(String, Dialog)],
+) -> Result<(), Report> {
     worker::wait_until_active(node)?;
-    let me = my_identity()?.node_id;
-    let registry = registry()?;
-    let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
-    for member in others {
-        let mut session = Dialog::open_member_session(member)?;
+    for (name, session) in others {
         worker::wait_until(
             || {
                 let states = session.column(&format!(
@@ -308,8 +318,16 @@ fn wait_until_active_everywhere(node: NodeId) -> Result<(), Report> {
                 ))?;
                 Ok(states.first().is_some_and(|state| state == "active"))
             },
-            &format!("node \"{}\" to take notice of the new member", member.name),
+            &format!("node \"{name}\" to take notice of the new member"),
         )?;
     }
     Ok(())
+}
+
+/// With the other active nodes, by name.
+fn sessions_with_others() -> Result<Vec<(String, Dialog)>, Report> {
+    let me = my_identity()?.node_id;
+    let registry = registry()?;
+    let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
+    others.map(|other| Ok((other.name.clone(), Dialog::open_member_session(other)?))).collect()
 }

@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 
 use super::definition::TRIGGER_PREFIX;
 use super::key::Key;
-use super::standing;
+use super::{epoch, standing};
 use crate::catalog::{ActingAs, qualified_name, registry};
 use crate::compat;
 use crate::lists::list_of;
@@ -76,25 +76,27 @@ pub extern "C-unwind" fn pg_finfo_apply_changes_wrapper() -> &'static pg_sys::Pg
     &V1
 }
 
-/// `shardman.apply_changes(table_id, changes)`. By hand, so that errors keep
+/// `shardman.apply_changes(coordinator, epoch, table_id, changes)`. By hand, so that errors keep
 /// their fields.
 #[allow(missing_docs)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn apply_changes_wrapper(
     call: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL calls it as a strict function of (integer, bigint, bytea);
+    // SAFETY: PostgreSQL calls it as a strict function of (integer, bigint, bigint, bytea);
     // no destructor is live here.
     unsafe {
         fdw::callback(|| {
-            let arguments = (*call).args.as_slice(3);
+            let arguments = (*call).args.as_slice(4);
             let coordinator = NodeId(arguments[0].value.value() as u32);
-            let table = TableId(arguments[1].value.value() as u64);
-            let changes = pg_sys::pg_detoast_datum_packed(arguments[2].value.cast_mut_ptr());
+            let epoch = arguments[1].value.value() as u64;
+            let table = TableId(arguments[2].value.value() as u64);
+            let changes = pg_sys::pg_detoast_datum_packed(arguments[3].value.cast_mut_ptr());
             let data = pgrx::varlena::vardata_any(changes);
             let length = pgrx::varlena::varsize_any_exhdr(changes);
             let _applying = Applying::begin()?;
             standing::check(coordinator)?;
+            epoch::receive(epoch)?;
             Ok(apply(table, std::slice::from_raw_parts(data.cast(), length))?)
         });
     }

@@ -24,8 +24,8 @@ pub type Row = (String, i64);
 /// Rows by the image of their key, in hexadecimal digits.
 pub type Rows = BTreeMap<String, Row>;
 
-/// Batches of a repair.
-const BATCH_BYTES: usize = 256 * 1024;
+/// Changes that travel in one message.
+pub const BATCH_BYTES: usize = 256 * 1024;
 
 #[pg_extern(sql = false)]
 fn row_hashes(
@@ -271,6 +271,27 @@ unsafe fn each_row(
     rel: pg_sys::Oid,
     look: &mut dyn FnMut(&mut ImageWriter, *mut pg_sys::TupleTableSlot) -> Result<(), Report>,
 ) -> Result<Vec<u8>, Report> {
+    // SAFETY: the caller's; the transaction's end lets go of the snapshot as well.
+    unsafe {
+        let keeps = pg_sys::XactIsoLevel as u32 >= pg_sys::XACT_REPEATABLE_READ;
+        let snapshot = pg_sys::RegisterSnapshot(match keeps {
+            true => pg_sys::GetTransactionSnapshot(),
+            false => pg_sys::GetLatestSnapshot(),
+        });
+        let rest = each_row_of(rel, snapshot, look)?;
+        pg_sys::UnregisterSnapshot(snapshot);
+        Ok(rest)
+    }
+}
+
+/// The same of the rows that a snapshot sees.
+///
+/// SAFETY: `rel` is a table, the snapshot is registered.
+pub unsafe fn each_row_of(
+    rel: pg_sys::Oid,
+    snapshot: pg_sys::Snapshot,
+    look: &mut dyn FnMut(&mut ImageWriter, *mut pg_sys::TupleTableSlot) -> Result<(), Report>,
+) -> Result<Vec<u8>, Report> {
     // SAFETY: the caller's; what is opened is closed below or by the
     // transaction's end.
     unsafe {
@@ -278,11 +299,6 @@ unsafe fn each_row(
         let key = Key::of(relation)?;
         let mut writer = ImageWriter::new((*relation).rd_att, &key.columns);
         let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
-        let keeps = pg_sys::XactIsoLevel as u32 >= pg_sys::XACT_REPEATABLE_READ;
-        let snapshot = pg_sys::RegisterSnapshot(match keeps {
-            true => pg_sys::GetTransactionSnapshot(),
-            false => pg_sys::GetLatestSnapshot(),
-        });
         let scan = pg_sys::table_beginscan(relation, snapshot, 0, std::ptr::null_mut());
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         while pg_sys::table_scan_getnextslot(scan, forward, slot) {
@@ -290,7 +306,6 @@ unsafe fn each_row(
             look(&mut writer, slot)?;
         }
         pg_sys::table_endscan(scan);
-        pg_sys::UnregisterSnapshot(snapshot);
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
         let rest = std::mem::take(&mut writer.bytes);
@@ -320,7 +335,8 @@ pub fn bytes_of(image: &str) -> impl Iterator<Item = u8> {
         .filter_map(|at| u8::from_str_radix(image.get(2 * at..2 * at + 2)?, 16).ok())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as digits, to be read back with [`bytes_of`].
+pub fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()

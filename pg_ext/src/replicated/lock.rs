@@ -14,7 +14,7 @@ use fdw::session::{Call, Calling, Everywhere};
 use pgrx::prelude::*;
 
 use super::ship::needs_all_nodes;
-use super::standing;
+use super::{epoch, standing};
 use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
@@ -87,6 +87,7 @@ pub fn take(wanted: &[WriterLock]) -> Result<(), Report> {
     standing::check(me)?;
     loop {
         let Some(home) = home()? else { return Ok(()) };
+        let epoch = registry()?.epoch();
         if home == me {
             take_here(&missing);
         } else {
@@ -97,10 +98,11 @@ pub fn take(wanted: &[WriterLock]) -> Result<(), Report> {
         }
         // SAFETY: in a transaction. Who joined while we waited is a member now.
         unsafe { pg_sys::AcceptInvalidationMessages() };
-        if self::home()? == Some(home) {
+        if registry()?.epoch() == epoch {
             break;
         }
     }
+    epoch::begin_writing()?;
     HELD.with_borrow_mut(|held| held.locks.extend(missing));
     Ok(())
 }

@@ -15,16 +15,14 @@ use fdw::ImageWriter;
 use fdw::session::{Call, Calling, Everywhere};
 use pgrx::prelude::*;
 
+use super::compare::BATCH_BYTES;
 use super::key::Key;
-use super::standing;
+use super::{epoch, standing};
 use crate::catalog::registry;
 use crate::compat;
 use crate::membership;
 use crate::report::Report;
 use crate::row_log;
-
-/// Changes that travel in one message.
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// Statements that have begun to write a table and not ended, and whether
 /// another one has written it meanwhile.
@@ -375,7 +373,8 @@ impl Outgoing {
         }
         self.collect()?;
         let me = membership::my_identity()?.node_id;
-        let call = Call::new("SELECT shardman.apply_changes($1, $2, $3)").text(&me.to_string());
+        let call = Call::new("SELECT shardman.apply_changes($1, $2, $3, $4)");
+        let call = call.text(&me.to_string()).text(&epoch::to_send()?.to_string());
         let call = call.text(&self.table.to_string()).binary(bytes);
         if let Some(sessions) = &self.sessions {
             self.under_way = Some(sessions.call(call, true).map_err(needs_all_nodes)?);

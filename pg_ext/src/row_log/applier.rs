@@ -31,6 +31,8 @@ pub const TYPE: &str = "shardman log worker";
 const LOCK_CLASS: u16 = 8;
 /// For one look at the log.
 const WATCH_MS: u64 = 500;
+/// For the word on how a transaction of this node ended, which is on its way.
+const SETTLED_MS: u64 = 20;
 /// Entries that are brought about in one transaction.
 const BATCH_ENTRIES: usize = 100;
 /// The log is told how far this node is when so many entries wait for that, or
@@ -84,7 +86,8 @@ pub extern "C-unwind" fn shardman_row_log_main(_argument: pg_sys::Datum) {
     unsafe { pg_sys::synchronous_commit = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 };
     let Ok(log) = BackgroundWorker::get_extra().parse().map(RowLogId) else { return };
     let Some(slot) = memory::slot(log) else { return };
-    let mut applier = Applier { log, slot, reported: None, trouble: None };
+    let mut applier =
+        Applier { log, slot, seen: RowLogPosition::default(), reported: None, trouble: None };
     let begun = outside(|| {
         lock(log);
         Ok(())
@@ -123,6 +126,9 @@ fn lock(log: RowLogId) {
 struct Applier {
     log: RowLogId,
     slot: &'static Slot,
+    /// Everything up to here is applied and known to be settled: a transaction of
+    /// this node is applied before the log knows how it ended.
+    seen: RowLogPosition,
     reported: Option<(RowLogPosition, Instant)>,
     /// What the log was told last.
     trouble: Option<String>,
@@ -159,13 +165,17 @@ impl Applier {
             Ok(if is_installed() { registry()?.member(me).cloned() } else { None })
         })?;
         let Some(own) = own else { return Ok(false) };
-        let after = memory::position(self.log);
-        let request = Request::RowEntries { log: self.log, after, limit_ms: WATCH_MS };
+        let after = self.seen;
+        let is_settled = after >= memory::position(self.log);
+        let limit_ms = if is_settled { WATCH_MS } else { SETTLED_MS };
+        let request = Request::RowEntries { log: self.log, after, limit_ms };
         let (truncated, entries) = match outside(|| worker::ask(&request))? {
             Response::RowEntries { is_gone: true, .. } => return Ok(false),
             Response::RowEntries { truncated, entries, .. } => (truncated, entries),
             other => return Err(unexpected(other)),
         };
+        // What is gone is settled.
+        self.seen = self.seen.max(truncated.min(memory::position(self.log)));
         if truncated > memory::position(self.log) {
             outside(|| copy::fetch(self.log, &own))?;
         } else {
@@ -188,10 +198,19 @@ impl Applier {
                 self.apply(std::mem::take(&mut batch))?;
             }
             if at <= memory::position(self.log) {
+                if accepted.settled == Settled::Pending {
+                    if is_own {
+                        // What was lost on the way to the log.
+                        settle(accepted.transaction, own.id, true)?;
+                    }
+                    return Ok(());
+                }
+                self.seen = at;
                 continue;
             }
             if is_own && self.is_done(at, &accepted)? {
                 memory::advance(self.log, at);
+                self.seen = at;
                 continue;
             }
             if accepted.settled == Settled::Pending {
@@ -263,6 +282,7 @@ impl Applier {
         })?;
         self.slot.busy_since.store(0, Ordering::Release);
         memory::advance(self.log, last);
+        self.seen = self.seen.max(last);
         Ok(())
     }
 

@@ -45,7 +45,9 @@ pub extern "C-unwind" fn shardman_row_log_launcher_main(_argument: pg_sys::Datum
     let mut launcher = Launcher::default();
     let mut told = String::new();
     launcher.end_orphans();
-    while !BackgroundWorker::sigterm_received() {
+    // Asked once each time round: the answer takes the signal away.
+    let mut is_over = false;
+    while !is_over {
         match launcher.look() {
             Ok(()) => told.clear(),
             Err(report) if told != report.message => {
@@ -56,7 +58,7 @@ pub extern "C-unwind" fn shardman_row_log_launcher_main(_argument: pg_sys::Datum
             Err(_) => {}
         }
         let begun = Instant::now();
-        while begun.elapsed() < LOOK && !BackgroundWorker::sigterm_received() {
+        while begun.elapsed() < LOOK && !is_over {
             let has_workers = !launcher.workers.is_empty();
             if has_workers && let Err(report) = launcher.watch() {
                 log!("shardman: could not look at who holds up a log: {}", report.message);
@@ -67,6 +69,7 @@ pub extern "C-unwind" fn shardman_row_log_launcher_main(_argument: pg_sys::Datum
                 Ok(())
             })
             .ok();
+            is_over = BackgroundWorker::sigterm_received();
         }
     }
 }

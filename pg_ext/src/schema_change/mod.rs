@@ -26,7 +26,7 @@ pub use queue::{in_transaction, register};
 pub use receive::{begin, pin_time};
 pub use standing::{
     REJOIN, Standing, begin_to_serve, check_query, check_utility, is_confirmed, is_serving,
-    renew_lease,
+    renew_lease, wait_until_served,
 };
 pub use tell::{missing_members, tell_all};
 pub use token::is_wanted;

@@ -20,6 +20,9 @@ use crate::worker;
 
 /// How long a statement waits for a node that has just been started.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a majority to confirm again what it has not for too long: about what the
+/// loss of a leader takes to be mended.
+const PATIENCE_CUT_OFF: Duration = Duration::from_secs(3);
 /// And for one that has changes to apply, which may want what the statement has
 /// locked: most often the last ones.
 const PATIENCE_BEHIND: Duration = Duration::from_secs(1);
@@ -36,9 +39,12 @@ pub struct Standing {
     /// The last number that was given to a request for the right to change the
     /// schema.
     requests: AtomicU64,
-    /// When the lease ends, in milliseconds of [`now`]; 0 if none was given.
+    /// When the lease ends, in milliseconds of [`now`]; 0 if none was given,
+    /// [`NEVER`] if none is needed.
     lease_until: AtomicU64,
 }
+
+const NEVER: u64 = u64::MAX;
 
 /// What a node may do with managed tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +76,14 @@ pub fn is_confirmed() -> bool {
     serving() != Serving::Unconfirmed
 }
 
-/// Whether it may do everything: a look at shared memory, and at the clock if
-/// leases are in use.
+/// Whether it may do everything: a look at shared memory and at the clock.
 pub fn is_serving() -> bool {
     serving() == Serving::Yes && has_lease()
 }
 
 /// Whether a majority has confirmed lately that this node is one of them.
 fn has_lease() -> bool {
-    if settings::lease_timeout().is_zero() {
+    if settings::lease_timeout().is_some_and(|lease| lease.is_zero()) {
         return true;
     }
     standing().is_none_or(|standing| now() < standing.lease_until.load(Ordering::Acquire))
@@ -91,15 +96,18 @@ fn is_new() -> bool {
     match serving() {
         Serving::Unconfirmed => true,
         Serving::Behind => false,
-        Serving::Yes => !settings::lease_timeout().is_zero() && has_never_had_a_lease(),
+        Serving::Yes => !has_lease() && has_never_had_a_lease(),
     }
 }
 
-/// For the metadata worker's other thread: the lease has been renewed.
-pub fn renew_lease(until: Instant) {
-    let left = until.saturating_duration_since(Instant::now());
+/// For the metadata worker's other thread: the lease has been renewed, or none is
+/// needed.
+pub fn renew_lease(until: Option<Instant>) {
+    let end = until.map_or(NEVER, |until| {
+        now() + until.saturating_duration_since(Instant::now()).as_millis() as u64
+    });
     if let Some(standing) = standing() {
-        standing.lease_until.store(now() + left.as_millis() as u64, Ordering::Release);
+        standing.lease_until.store(end, Ordering::Release);
     }
 }
 
@@ -204,14 +212,16 @@ fn check_membership() -> Result<(), Report> {
     }
 }
 
-fn wait_until_served() -> Result<(), Report> {
+/// Waits, bounded, until this node may do everything; an error if it may not.
+pub fn wait_until_served() -> Result<(), Report> {
     check_membership()?;
     let begun = Instant::now();
     let goes_on = || {
         let patience = match (is_new(), serving()) {
             (true, _) => PATIENCE,
             (false, Serving::Behind) => PATIENCE_BEHIND,
-            _ => Duration::ZERO,
+            _ if has_lease() => Duration::ZERO,
+            _ => PATIENCE_CUT_OFF,
         };
         begun.elapsed() < patience
     };

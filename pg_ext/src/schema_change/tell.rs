@@ -31,11 +31,11 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
         return Err(super::token::unexpected("the transaction holds no token".to_owned()));
     };
     if has_begun {
-        peers::tell(&present, command)?;
+        peers::tell(&present, command).map_err(advise)?;
     } else {
         applied::mark(token)?;
         let begin = NodeCommand::BeginDdl { token, after, now: transaction_start() };
-        peers::tell_several(&present, &[&begin, command])?;
+        peers::tell_several(&present, &[&begin, command]).map_err(advise)?;
     }
     let step = DdlStep {
         user: current_user(),
@@ -49,6 +49,23 @@ pub fn tell_all(command: &NodeCommand) -> Result<(), Report> {
         change.push(step);
     });
     Ok(())
+}
+
+/// What went well here may fail elsewhere, since nodes differ in what is not
+/// managed.
+fn advise(report: Report) -> Report {
+    use PgSqlErrorCode::*;
+    match report.code {
+        ERRCODE_INVALID_SCHEMA_NAME
+        | ERRCODE_UNDEFINED_OBJECT
+        | ERRCODE_UNDEFINED_FUNCTION
+        | ERRCODE_UNDEFINED_TABLE => report.replace_hint(
+            "It must exist on every node: create it there too, or with shardman.broadcast_ddl set to on.",
+        ),
+        ERRCODE_DUPLICATE_TABLE | ERRCODE_DUPLICATE_OBJECT | ERRCODE_DUPLICATE_SCHEMA => report
+            .replace_hint("That node has something of the name that is its own: drop or rename it there."),
+        _ => report,
+    }
 }
 
 /// Members that do not take part in the transaction's change: they are down, or

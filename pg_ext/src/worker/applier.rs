@@ -44,9 +44,10 @@ impl Applier {
             })
         });
         let nodes = serde_json::Value::from_iter(nodes).to_string();
+        let epoch = metadata.epoch();
         let done = BackgroundWorker::transaction(|| {
             let Some(table) = find_catalog(c"node") else { return false };
-            apply(&nodes, index).or_raise();
+            apply(&nodes, epoch, index).or_raise();
             // SAFETY: the catalogue exists; we are in a transaction.
             unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
             true
@@ -58,7 +59,7 @@ impl Applier {
     }
 }
 
-fn apply(nodes: &str, index: LogIndex) -> Result<(), Report> {
+fn apply(nodes: &str, epoch: u64, index: LogIndex) -> Result<(), Report> {
     let wanted = "SELECT * FROM jsonb_to_recordset($1::jsonb)
          AS n(id integer, name text, connstr text, system_identifier bigint, state text)";
     Spi::run_with_args(
@@ -73,6 +74,10 @@ fn apply(nodes: &str, index: LogIndex) -> Result<(), Report> {
              WHERE n IS DISTINCT FROM excluded"
         ),
         &[nodes.into()],
+    )?;
+    Spi::run_with_args(
+        "UPDATE shardman.node_epoch SET epoch = $1 WHERE epoch <> $1",
+        &[(epoch as i64).into()],
     )?;
     Spi::run_with_args(
         "UPDATE shardman.log_position SET applied_index = $1 WHERE queue = 'nodes'",

@@ -39,6 +39,12 @@ impl Member {
         watchers.extend([renewing, leading, leasing, living]);
     }
 
+    fn is_down(&self) -> bool {
+        let metadata = self.applied.borrow().metadata.clone();
+        let own = metadata.node(self.identity.node_id);
+        own.is_some_and(|own| own.state == NodeState::Down)
+    }
+
     async fn propose(&self, command: MetadataCommand) -> Result<Outcome, RaftError> {
         let deadline = Instant::now() + self.timing.proposal;
         match self.through_leader(Request::Propose(command), deadline).await? {
@@ -114,17 +120,21 @@ async fn begin_life(member: Arc<Member>, announcer: Arc<Announcer>) {
 }
 
 /// Asks the leader, who asks a majority, for as long as leases are wanted. The
-/// lease counts from the question on.
+/// lease counts from the question on. A node that finds itself marked down, in what
+/// was decided by then, gets none.
 async fn lease(member: Arc<Member>) {
     loop {
-        let lease = member.server.limits.lease();
-        if lease.is_zero() {
+        let voters = member.metrics().membership_config.membership().voter_ids().count();
+        let Some(lease) = member.server.limits.lease(voters).filter(|_| voters > 0) else {
+            if voters > 0 {
+                (member.server.renew_lease)(None);
+            }
             tokio::time::sleep(TICK).await;
             continue;
-        }
+        };
         let (asked, deadline) = (StdInstant::now(), Instant::now() + lease);
-        if member.through_leader(Request::Confirm, deadline).await.is_ok() {
-            (member.server.renew_lease)(asked + lease);
+        if member.confirm(deadline).await.is_ok() && !member.is_down() {
+            (member.server.renew_lease)(Some(asked + lease));
         }
         tokio::time::sleep((lease / 4).max(TICK)).await;
     }

@@ -42,7 +42,7 @@ pub(crate) struct Server {
     pub(crate) life: Life,
     pub(crate) remembers: Box<dyn Fn(Life) -> bool + Send + Sync>,
     pub(crate) is_wanted: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    pub(crate) renew_lease: Box<dyn Fn(std::time::Instant) + Send + Sync>,
+    pub(crate) renew_lease: Box<dyn Fn(Option<std::time::Instant>) + Send + Sync>,
     pub(crate) limits: Arc<Limits>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::keys::Keys;
 use crate::system::Kind;
-use crate::workload::{Target, Work, Workload};
+use crate::workload::{Data, Target, Work, Workload};
 
 const LOCAL: &[u16] = &[1];
 const REMOTE: &[u16] = &[2, 3];
@@ -20,6 +20,7 @@ pub fn workloads(keys: &Keys) -> Vec<Workload> {
         name: (*name).to_owned(),
         description,
         targets: Vec::new(),
+        data: Data::Whole,
         work: Work::Pgbench {
             script: format!(
                 "\\set k random(1, 1000000)\nEXPLAIN SELECT v FROM {table} WHERE id = :k;\n"
@@ -42,6 +43,7 @@ fn queries() -> Vec<Workload> {
         name: name.to_owned(),
         description,
         targets: vec![(Kind::Stock, Target::AtMost(bound))],
+        data: Data::Whole,
         work: Work::Query { sql: sql.to_owned(), cleanup: None },
     };
     vec![
@@ -69,6 +71,7 @@ fn queries() -> Vec<Workload> {
             name: "insert_10k".to_owned(),
             description: "INSERT of 10k rows in one statement, from a local table",
             targets: vec![(Kind::Stock, Target::AtMost(0.5))],
+            data: Data::Whole,
             work: Work::Query {
                 sql: "INSERT INTO intake SELECT * FROM source".to_owned(),
                 cleanup: Some("TRUNCATE intake"),
@@ -78,6 +81,7 @@ fn queries() -> Vec<Workload> {
             name: "copy".to_owned(),
             description: "COPY of 2M rows from the client",
             targets: vec![(Kind::Stock, Target::AtMost(0.05))],
+            data: Data::Whole,
             work: Work::Copy,
         },
     ]
@@ -90,6 +94,7 @@ fn replicated() -> Vec<Workload> {
         name: name.to_owned(),
         description,
         targets: vec![(Kind::Stock, Target::AtLeast(0.8))],
+        data: Data::Copies,
         work: Work::Replicated { clients: 8, is_spread },
     };
     vec![
@@ -99,9 +104,9 @@ fn replicated() -> Vec<Workload> {
             name: "replicated_insert".to_owned(),
             description: "INSERT of 100k rows into three copies; of plain into one",
             targets: vec![(Kind::Plain, Target::AtMost(7.5))],
+            data: Data::Copies,
             work: Work::Query {
-                sql: "INSERT INTO copied_intake SELECT * FROM events ORDER BY ts LIMIT 100000"
-                    .to_owned(),
+                sql: "INSERT INTO copied_intake SELECT * FROM copied_source".to_owned(),
                 cleanup: Some("TRUNCATE copied_intake"),
             },
         },
@@ -119,6 +124,7 @@ fn transactions(keys: &Keys, clients: u32) -> Vec<Workload> {
             .filter(|_| clients == 8)
             .map(|(other, bound)| (*other, Target::AtLeast(*bound)))
             .collect(),
+        data: Data::Whole,
         work: Work::Pgbench { script, clients },
     };
     // What is asked for beside stock, and beside plain.

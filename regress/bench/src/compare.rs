@@ -14,10 +14,10 @@ use crate::run::Runner;
 use crate::sample::{Sample, Samples};
 use crate::servers::{Servers, Shape};
 use crate::system::{Kind, System};
-use crate::tables;
+use crate::tables::{self, CopyFiles};
 use crate::tools::Tools;
 use crate::wire::{TRACED, Tap, Traced};
-use crate::workload::Workload;
+use crate::workload::{Data, Workload};
 
 /// Set by the handler of SIGINT and SIGTERM: end soon, and clean up.
 pub static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -88,9 +88,16 @@ fn scratch(options: &Options) -> anyhow::Result<Scratch> {
 }
 
 fn compare_in(tools: &Tools, options: &Options, dir: &Scratch) -> anyhow::Result<Findings> {
-    let (systems, keys) = set_up(tools, options, dir)?;
+    let data = needed(options);
+    let (systems, keys) = match data {
+        Data::Whole => set_up(tools, options, dir)?,
+        Data::Copies => (set_up_copies(tools, options, dir)?, Keys::none()),
+    };
     let plain = systems[2].as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))?;
-    let files = tables::write_copy_files(tools, plain, &dir.data, options.events())?;
+    let files = match data {
+        Data::Whole => tables::write_copy_files(tools, plain, &dir.data, options.events())?,
+        Data::Copies => CopyFiles::default(),
+    };
     let mut runner = Runner::new(tools, &dir.data, files, options.events(), options.length());
 
     let mut measured = Vec::new();
@@ -115,6 +122,46 @@ fn check_names(options: &Options) -> anyhow::Result<()> {
     }
 }
 
+/// What all that is asked for needs.
+fn needed(options: &Options) -> Data {
+    let all = catalogue::workloads(&Keys::none());
+    let mut wanted = all.iter().filter(|workload| options.is_wanted(&workload.name));
+    let is_small = !options.is_wanted("wire") && wanted.all(|it| it.data == Data::Copies);
+    if is_small { Data::Copies } else { Data::Whole }
+}
+
+/// One server each for plain, three for the others.
+fn start<'a>(
+    tools: &'a Tools,
+    options: &Options,
+    dir: &Scratch,
+) -> [anyhow::Result<System<'a>>; 3] {
+    let mut base_port = options.base_port;
+    Kind::ALL.map(|kind| {
+        let count = if kind == Kind::Plain { 1 } else { NODES };
+        let shape = Shape { name: kind.name(), count, is_cluster: kind == Kind::Ours, base_port };
+        base_port += count;
+        progress(&format!("starting {} …", kind.name()));
+        Servers::start(tools, &dir.data, &dir.wal, &shape).map(|servers| System { kind, servers })
+    })
+}
+
+/// Three running systems with the tables that are the same on all servers alone.
+fn set_up_copies<'a>(
+    tools: &'a Tools,
+    options: &Options,
+    dir: &Scratch,
+) -> anyhow::Result<Systems<'a>> {
+    let systems = start(tools, options, dir).map(|system| {
+        let system = system?;
+        tables::create_copies(&system)?;
+        system.servers.run_on_all("CHECKPOINT")?;
+        Ok(system)
+    });
+    check_interrupted()?;
+    Ok(systems.map(|system| system.map_err(|error: anyhow::Error| reason(&error))))
+}
+
 /// Three running systems with data. Ours comes first, because stock has its
 /// partitions where ours placed them.
 fn set_up<'a>(
@@ -122,17 +169,8 @@ fn set_up<'a>(
     options: &Options,
     dir: &Scratch,
 ) -> anyhow::Result<(Systems<'a>, Keys)> {
-    let mut base_port = options.base_port;
-    let mut start = |kind: Kind| {
-        let count = if kind == Kind::Plain { 1 } else { NODES };
-        let shape = Shape { name: kind.name(), count, is_cluster: kind == Kind::Ours, base_port };
-        base_port += count;
-        progress(&format!("starting {} …", kind.name()));
-        Servers::start(tools, &dir.data, &dir.wal, &shape).map(|servers| System { kind, servers })
-    };
-    let mut ours = start(Kind::Ours);
-    let stock = start(Kind::Stock);
-    let plain = start(Kind::Plain).context("the plain server is needed in any case")?;
+    let [mut ours, stock, plain] = start(tools, options, dir);
+    let plain = plain.context("the plain server is needed in any case")?;
 
     let mut placement = Keys::round_robin(NODES);
     if let Ok(system) = &ours {

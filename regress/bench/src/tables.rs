@@ -58,9 +58,12 @@ const EVENT_COLUMNS: &str = "key bigint NOT NULL, id bigint NOT NULL, grp int NO
 /// Rows of the table that is the same on all servers.
 pub const COPIED_ROWS: i64 = 10_000;
 
+/// Rows of one large INSERT into such a table.
+const INSERTED_ROWS: i64 = 100_000;
+
 /// Tables with the same rows on every server: replicated ones of ours, plain
 /// ones that clients keep equal themselves.
-fn create_copies(system: &System<'_>) -> anyhow::Result<()> {
+pub fn create_copies(system: &System<'_>) -> anyhow::Result<()> {
     let (with, servers) = match system.kind {
         Kind::Ours => ("WITH (replicated)", 1..=1),
         _ => ("", 1..=system.servers.count()),
@@ -72,10 +75,15 @@ fn create_copies(system: &System<'_>) -> anyhow::Result<()> {
              INSERT INTO copied SELECT i, 0, 'row ' || i FROM generate_series(1, {COPIED_ROWS}) AS i"
         ))?;
     }
-    Ok(())
+    system.client()?.run(&format!(
+        "CREATE TABLE copied_source ({EVENT_COLUMNS});
+         INSERT INTO copied_source {}; ANALYZE copied_source",
+        event_rows(INSERTED_ROWS)
+    ))
 }
 
 /// The files that COPY reads.
+#[derive(Default)]
 pub struct CopyFiles {
     /// All rows of events.
     pub whole: std::path::PathBuf,

@@ -60,6 +60,16 @@ pub enum Work {
     Copy,
 }
 
+/// What the servers must hold for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// All tables.
+    Whole,
+    /// Those that are the same on all servers, and what goes into them: made in a
+    /// second.
+    Copies,
+}
+
 /// One line of the report.
 pub struct Workload {
     /// For --only and the report.
@@ -68,6 +78,8 @@ pub struct Workload {
     pub description: &'static str,
     /// What issues 3, 4 and 6 ask for, if anything.
     pub targets: Vec<(Kind, Target)>,
+    /// What it needs.
+    pub data: Data,
     /// How it is run.
     pub work: Work,
 }

@@ -137,7 +137,7 @@ struct Twins {
 impl Twins {
     fn begin(&self) -> anyhow::Result<()> {
         for session in self.nodes.iter().chain([&self.plain]) {
-            session.run("SET client_min_messages = warning; SET statement_timeout = '30s'")?;
+            session.run("SET client_min_messages = warning; SET statement_timeout = '50s'")?;
         }
         self.nodes.iter().try_for_each(|node| node.run("SET shardman.broadcast_ddl = on"))?;
         for sql in CREATE_TYPES.iter().chain(CREATE_FUNCTIONS) {

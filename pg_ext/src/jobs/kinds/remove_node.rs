@@ -1,6 +1,6 @@
 //! Taking a node out of the cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::NodeId;
 use cluster::metadata::{MetadataCommand, Outcome, Refusal};
@@ -13,6 +13,7 @@ use crate::jobs::driving::Driving;
 use crate::jobs::kind::{Kind, Next};
 use crate::jobs::work;
 use crate::membership::{Dialog, my_identity};
+use crate::replicated;
 use crate::report::Report;
 use crate::schema_change::lock_ddl;
 use crate::worker;
@@ -77,8 +78,15 @@ impl RemoveNode {
     /// Takes its record out of the log, while no table can be given to it.
     fn take_out(&self, name: &str) -> Result<(), Report> {
         lock_ddl()?;
-        if !self.force {
+        let mut others = self.sessions_with_others()?;
+        let held = Instant::now();
+        // An earlier attempt may have come as far as this.
+        let holds = !self.force && registry()?.member(self.node).is_some();
+        if holds {
             self.check_empty(name)?;
+            // Who has begun to write replicated tables ends with the nodes that it
+            // began with.
+            replicated::hold_writers()?;
         }
         let command = MetadataCommand::RemoveNode { node: self.node };
         match worker::ask(&Request::Propose(command))? {
@@ -92,7 +100,15 @@ impl RemoveNode {
                 return Err(report.detail(format!("{other:?}")));
             }
         }
-        self.wait_until_unlisted()
+        self.wait_until_unlisted(&mut others)?;
+        if holds {
+            log!(
+                "shardman: writers of replicated tables waited {} ms for node {} to leave",
+                held.elapsed().as_millis(),
+                self.node
+            );
+        }
+        Ok(())
     }
 
     fn check_empty(&self, name: &str) -> Result<(), Report> {
@@ -111,21 +127,26 @@ impl RemoveNode {
         ))
     }
 
-    /// From here on no node gives it a partition.
-    fn wait_until_unlisted(&self) -> Result<(), Report> {
-        worker::wait_until(|| Ok(registry()?.member(self.node).is_none()), "the node to be gone")?;
+    /// With the nodes that stay, by name.
+    fn sessions_with_others(&self) -> Result<Vec<(String, Dialog)>, Report> {
         let me = my_identity()?.node_id;
         let registry = registry()?;
-        let others = registry.members().iter().filter(|member| member.is_active && member.id != me);
-        for member in others {
-            let mut session = Dialog::open_member_session(member)?;
+        let stays = |id: NodeId| id != me && id != self.node;
+        let others = registry.members().iter().filter(|node| node.is_active && stays(node.id));
+        others.map(|other| Ok((other.name.clone(), Dialog::open_member_session(other)?))).collect()
+    }
+
+    /// From here on no node gives it a partition.
+    fn wait_until_unlisted(&self, others: &mut [(String, Dialog)]) -> Result<(), Report> {
+        worker::wait_until(|| Ok(registry()?.member(self.node).is_none()), "the node to be gone")?;
+        for (name, session) in others {
             let sql = format!(
                 "SELECT 1 FROM shardman.node WHERE id OPERATOR(pg_catalog.=) {}",
                 self.node
             );
             worker::wait_until(
                 || Ok(session.column(&sql)?.is_empty()),
-                &format!("node \"{}\" to take notice of the removal", member.name),
+                &format!("node \"{name}\" to take notice of the removal"),
             )?;
         }
         Ok(())

@@ -298,6 +298,8 @@ fn large(cluster: &TestCluster, megabytes: i64) -> anyhow::Result<()> {
         .args(["-Xq", "--dbname", &plain.connstr(1)])
         .stdin(out)
         .stdout(Stdio::null())
+        // There is no parent to attach it to.
+        .stderr(Stdio::null())
         .status()?;
     ensure!(dump.wait()?.success() && restored.success(), "pg_dump or psql failed");
     let by_dump = start.elapsed();
