@@ -144,8 +144,10 @@ impl<'a> Client<'a> {
         let begun = self.run.now();
         let outcome = match session.answer(&sql) {
             Ok(answer) => Outcome::Answered(answer),
-            Err(error) if is_refusal(&error) => Outcome::Refused,
-            Err(_) => Outcome::Unknown,
+            Err(error) => {
+                *self.run.last_failure() = format!("{error:#}");
+                if is_refusal(&error) { Outcome::Refused } else { Outcome::Unknown }
+            }
         };
         let answered = match &outcome {
             Outcome::Answered(_) => Some(self.run.now()),

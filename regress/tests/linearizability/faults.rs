@@ -9,7 +9,7 @@ use regress::{end_sessions, kill_backend};
 use crate::{NODES, Run};
 
 /// How many operations are answered between two faults.
-const BETWEEN: u64 = 80;
+const BETWEEN: u64 = 30;
 /// Long enough for a majority to elect another leader.
 const AWAY: Duration = Duration::from_millis(2500);
 
