@@ -198,7 +198,7 @@ fn latest_snapshot() -> pg_sys::Snapshot {
 /// SAFETY: the slot holds a row of a table.
 unsafe fn xmin_of(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::TransactionId {
     let mut is_null = false;
-    let attribute = pg_sys::MinTransactionIdAttributeNumber as i32;
+    let attribute = pg_sys::MinTransactionIdAttributeNumber;
     // SAFETY: the caller's; every row of a table has it.
     let value = unsafe { pg_sys::slot_getsysattr(slot, attribute, &raw mut is_null) };
     pg_sys::TransactionId::from(value.value() as u32)

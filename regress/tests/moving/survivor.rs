@@ -62,7 +62,7 @@ impl<'a> Survivor<'a> {
                 (id, Some(value), sql)
             }
         };
-        let before = self.ids.get(&id).map_or(None, |states| states[0].clone());
+        let before = self.ids.get(&id).and_then(|states| states[0].clone());
         match self.attempt(&format!("BEGIN; {sql}; COMMIT"))? {
             Ending::Committed => self.ids.insert(id, vec![after]),
             Ending::Unknown => self.ids.insert(id, vec![before, after]),
