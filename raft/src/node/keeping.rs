@@ -10,6 +10,7 @@ use cluster::metadata::{DdlCommand, Metadata, MetadataCommand, NodeState, Outcom
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Member;
+use super::pauses::Pauses;
 use crate::error::RaftError;
 use crate::event::{Announcer, Event, Level};
 use crate::local::{Request, Response};
@@ -144,22 +145,21 @@ async fn lead(member: Arc<Member>, announcer: Arc<Announcer>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch: Option<Watch> = None;
-    let mut last_tick = StdInstant::now();
+    let mut pauses = Pauses::default();
+    let mut last_look = StdInstant::now();
     loop {
         ticks.tick().await;
-        // A node that was stopped for a while has heard nothing meanwhile, and
-        // that is nobody else's fault.
-        let was_stopped = last_tick.elapsed() > member.timing.election_min;
-        last_tick = StdInstant::now();
-        if member.check_leading().is_err() || was_stopped {
+        let now = StdInstant::now();
+        pauses.note(now, now.duration_since(last_look).saturating_sub(TICK));
+        last_look = now;
+        if member.check_leading().is_err() {
             watch = None;
             continue;
         }
-        let since = last_tick;
         let watch =
-            watch.get_or_insert_with(|| Watch { since, token: None, active: HashMap::new() });
+            watch.get_or_insert_with(|| Watch { since: now, token: None, active: HashMap::new() });
         let Applied { metadata, .. } = member.applied.borrow().clone();
-        for command in watch.look(&member, &metadata, last_tick) {
+        for command in watch.look(&member, &metadata, &pauses, now) {
             if let MetadataCommand::MarkDown { node } = &command {
                 let message =
                     format!("node {node} has been silent for too long: it is marked down");
@@ -167,6 +167,7 @@ async fn lead(member: Arc<Member>, announcer: Arc<Announcer>) {
             }
             // Who leads no more has nothing to say; the next leader looks itself.
             member.propose(command).await.ok();
+            last_look = StdInstant::now();
         }
     }
 }
@@ -176,6 +177,7 @@ impl Watch {
         &mut self,
         member: &Member,
         metadata: &Metadata,
+        pauses: &Pauses,
         now: StdInstant,
     ) -> Vec<MetadataCommand> {
         let mut commands = Vec::new();
@@ -184,7 +186,7 @@ impl Watch {
             self.token = token.map(|token| (token, now));
         }
         if let Some((Token { id, renewals, .. }, since)) = self.token
-            && now.duration_since(since) > member.timing.token_lifetime
+            && pauses.silence(since, now) > member.timing.token_lifetime
         {
             let expire = DdlCommand::ExpireToken { token: id, renewals };
             commands.push(MetadataCommand::Ddl(expire));
@@ -198,7 +200,7 @@ impl Watch {
             let active_since = *self.active.entry(node.id).or_insert(now);
             let heard = member.peers.last_heard(node.id).unwrap_or(active_since);
             let last = heard.max(active_since).max(self.since);
-            if !timeout.is_zero() && now.duration_since(last) > timeout {
+            if !timeout.is_zero() && pauses.silence(last, now) > timeout {
                 commands.push(MetadataCommand::MarkDown { node: node.id });
             }
         }

@@ -5,6 +5,7 @@ mod keeping;
 mod leading;
 mod member;
 mod membership;
+mod pauses;
 mod receive;
 mod routing;
 mod row_logs;
