@@ -173,7 +173,9 @@ fn a_newcomer_gets_a_snapshot_where_the_log_is_gone() {
     stage.nodes.iter_mut().for_each(|node| node.stop());
     stage.nodes.iter_mut().for_each(|node| node.start());
     stage.leader_among(&[1, 2, 3]);
-    assert_eq!(stage.agreed(&[1, 2, 3], index), before);
+    // Each start is in the log; all else is as it was.
+    let after = stage.agreed(&[1, 2, 3], index);
+    assert!(after.nodes().eq(before.nodes()));
 }
 
 #[test]

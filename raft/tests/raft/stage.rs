@@ -356,21 +356,26 @@ impl Stage {
         })
     }
 
-    /// Waits until all of them have applied `index`, and answers their state.
+    /// Waits until all of them have applied `index` and stand at the same entry, and
+    /// answers their state. Nodes write to the log by themselves, too.
     pub fn agreed(&self, numbers: &[u32], index: LogIndex) -> Metadata {
-        let mut states = numbers.iter().map(|number| {
-            eventually(&format!("node {number} has applied {index}"), || {
+        eventually(&format!("nodes {numbers:?} have applied {index}"), || {
+            let mut states = numbers.iter().map(|number| {
                 // One that has just been started says nothing yet.
                 match self.node(*number).call(Request::Metadata) {
-                    Ok(Response::Metadata { index: applied, metadata }) if applied >= index => {
-                        Some(metadata)
-                    }
+                    Ok(Response::Metadata { index, metadata }) => Some((index, metadata)),
                     _ => None,
                 }
-            })
-        });
-        let first = states.next().expect("at least one node");
-        assert!(states.all(|state| state == first), "the nodes differ");
-        first
+            });
+            let (at, first) = states.next().expect("at least one node")?;
+            for state in states {
+                let (also_at, state) = state?;
+                if also_at != at {
+                    return None;
+                }
+                assert_eq!(state, first, "the nodes differ at entry {at}");
+            }
+            (at >= index).then_some(first)
+        })
     }
 }
