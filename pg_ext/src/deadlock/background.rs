@@ -46,7 +46,7 @@ pub extern "C-unwind" fn shardman_deadlock_main(_argument: pg_sys::Datum) {
     let mut observers = Observers::default();
     let mut known = HashMap::new();
     let mut told = Vec::new();
-    while BackgroundWorker::wait_latch(Some(INTERVAL)) {
+    while process::wait(INTERVAL) {
         // Sessions are opened while there is still time.
         let patience = deadlock_timeout();
         let waits = long_waits(patience / 2);

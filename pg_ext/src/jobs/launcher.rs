@@ -44,7 +44,7 @@ pub extern "C-unwind" fn shardman_job_launcher_main(_argument: pg_sys::Datum) {
     let mut launcher = Launcher::default();
     let mut told = String::new();
     launcher.end_orphans();
-    while !BackgroundWorker::sigterm_received() {
+    while !process::is_told_to_end() {
         match launcher.look() {
             Ok(true) => told.clear(),
             // No member, or no extension yet.

@@ -29,7 +29,7 @@ pub extern "C-unwind" fn shardman_recovery_main(_argument: pg_sys::Datum) {
     let mut at_previous_pass = 0;
     // The closing of a gate may wait for what is finished here.
     gate::pass_freely();
-    while BackgroundWorker::wait_latch(Some(INTERVAL)) {
+    while process::wait(INTERVAL) {
         let at_this_pass = gate::last_incident();
         // SAFETY of unwinding: an error ends the process, which starts anew.
         let done = BackgroundWorker::transaction(AssertUnwindSafe(|| {

@@ -15,6 +15,7 @@ use crate::membership::Dialog;
 use crate::node_session::EFFECTIVE_USER;
 use crate::report::Report;
 use crate::schema_change::in_transaction;
+use crate::worker::process;
 
 /// For logging in to the home and each step there; writers that were at it end
 /// within it, or the next attempt waits for them.
@@ -113,7 +114,12 @@ fn wait_until_noticed(own: &Member, member: &Member) -> Result<(), Report> {
         if session.column(&sql)?.first().is_some_and(|state| state == "active") {
             return Ok(());
         }
-        pgrx::bgworkers::BackgroundWorker::wait_latch(Some(Duration::from_millis(50)));
+        if !process::wait(Duration::from_millis(50)) {
+            return Err(Report::new(
+                PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
+                "the server is shutting down",
+            ));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster::row_log::RowLogId;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 use raft::{Request, Response};
 
@@ -69,7 +69,7 @@ pub extern "C-unwind" fn shardman_row_log_launcher_main(_argument: pg_sys::Datum
                 Ok(())
             })
             .ok();
-            is_over = BackgroundWorker::sigterm_received();
+            is_over = process::is_told_to_end();
         }
     }
 }

@@ -51,7 +51,7 @@ pub extern "C-unwind" fn shardman_worker_main(_argument: pg_sys::Datum) {
         Err(error) => error!("could not start the metadata log: {error}"),
     };
     let mut applier = Applier::default();
-    while !BackgroundWorker::sigterm_received() && !thread.is_finished() {
+    while !process::is_told_to_end() && !thread.is_finished() {
         wake_up.clear();
         if BackgroundWorker::sighup_received() {
             // SAFETY: between transactions, in the main loop.

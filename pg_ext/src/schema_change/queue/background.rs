@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::pass::Queue;
@@ -26,15 +25,15 @@ pub extern "C-unwind" fn shardman_schema_main(_argument: pg_sys::Datum) {
     gate::pass_freely();
     let mut queue = Queue::default();
     let mut told = None;
-    while !BackgroundWorker::sigterm_received() {
+    while !process::is_told_to_end() {
         let trouble = match queue.pass() {
             Ok(true) => None,
             Ok(false) => {
-                BackgroundWorker::wait_latch(Some(PAUSE));
+                process::wait(PAUSE);
                 None
             }
             Err(report) => {
-                BackgroundWorker::wait_latch(Some(PAUSE));
+                process::wait(PAUSE);
                 Some(match report.detail {
                     Some(detail) => format!("{}: {detail}", report.message),
                     None => report.message,
@@ -44,7 +43,7 @@ pub extern "C-unwind" fn shardman_schema_main(_argument: pg_sys::Datum) {
         // The same trouble is told once, not every second.
         if let Some(trouble) = &trouble
             && told.as_ref() != Some(trouble)
-            && !BackgroundWorker::sigterm_received()
+            && !process::is_told_to_end()
         {
             warning!("shardman: schema changes are not being applied: {trouble}");
         }

@@ -104,7 +104,7 @@ impl Queue {
             // Statements that wait have locked what is to be changed here.
             standing::set(Serving::Behind);
         }
-        while position < view.tail.position && !BackgroundWorker::sigterm_received() {
+        while position < view.tail.position && !worker::process::is_told_to_end() {
             let next = match worker::ask(&Request::NextDdl { after: position })? {
                 Response::NextDdl(next) => next,
                 other => return Err(unexpected(format!("{other:?}"))),

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use cluster::metadata::{Fate, TokenId};
 use cluster::txn::Gid;
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 use raft::{Request, Response};
@@ -14,7 +13,7 @@ use super::pass::in_transaction;
 use crate::catalog::{Member, read_latest};
 use crate::membership::Dialog;
 use crate::report::Report;
-use crate::worker;
+use crate::worker::{self, process};
 
 /// What a coordinator has for finishing a part by itself before this node does.
 const COORDINATORS_TIME: Duration = Duration::from_millis(200);
@@ -76,7 +75,9 @@ fn finish(session: &mut Option<Dialog>, own: &Member, verb: &str, gid: &str) -> 
         if !is_prepared(gid)? {
             return Ok(());
         }
-        BackgroundWorker::wait_latch(Some(PAUSE));
+        if !process::wait(PAUSE) {
+            break;
+        }
     }
     loop {
         match open(session, own)?.rows(&command) {
@@ -92,7 +93,7 @@ fn finish(session: &mut Option<Dialog>, own: &Member, verb: &str, gid: &str) -> 
                     if !is_prepared(gid)? {
                         return Ok(());
                     }
-                    if begun.elapsed() > PATIENCE || !BackgroundWorker::wait_latch(Some(PAUSE)) {
+                    if begun.elapsed() > PATIENCE || !process::wait(PAUSE) {
                         return Err(report);
                     }
                 }
