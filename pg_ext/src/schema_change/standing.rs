@@ -183,10 +183,14 @@ pub unsafe fn check_utility(statement: *mut pg_sys::Node) -> Result<(), Report> 
 
 fn check_relations(relations: Vec<pg_sys::Oid>) -> Result<(), Report> {
     let registry = registry()?;
+    // A table with a log asks the majority itself, and may be read without one; it
+    // needs no lease, but the schema.
+    let has_schema = serving() == Serving::Yes;
     let is_managed = relations.into_iter().any(|rel| {
         registry.table_of(rel).is_some()
-            || registry.replicated_of(rel).is_some()
             || is_leaf_schema(rel)
+            || (registry.replicated_of(rel).is_some()
+                && !(has_schema && registry.logged_of(rel).is_some()))
     });
     if is_managed { wait_until_served() } else { Ok(()) }
 }

@@ -156,6 +156,7 @@ async fn lead(member: Arc<Member>, announcer: Arc<Announcer>) {
             watch = None;
             continue;
         }
+        member.fill_places().await;
         let watch =
             watch.get_or_insert_with(|| Watch { since: now, token: None, active: HashMap::new() });
         let Applied { metadata, .. } = member.applied.borrow().clone();
