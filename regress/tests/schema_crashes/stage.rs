@@ -1,5 +1,6 @@
 //! A cluster on which one case after another is played.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -121,14 +122,16 @@ impl Stage {
         )?;
         let queue = PausedProcess::stop(&queue)?;
         let stop = self.cluster.proxy(PARTICIPANT).stop_at("COMMIT PREPARED", Moment::Request);
-        let waiting = |count: i64| {
-            eventually(&format!("{count} commits wait for a standby"), MESSAGE_BOUND, || {
-                let found = there.integer(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-                )?;
-                Ok((found >= count).then_some(()))
+        let pid_of = |session: &Session| session.integer("SELECT pg_backend_pid()");
+        let waiting = |pid: i64| {
+            eventually(&format!("process {pid} waits for a standby"), MESSAGE_BOUND, || {
+                let found = there.integer(&format!(
+                    "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'",
+                ))?;
+                Ok((found == 1).then_some(()))
             })
         };
+        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let work = scope.spawn(|| client.run("ALTER TABLE t ADD COLUMN busy integer"));
             stop.wait(MESSAGE_BOUND)?;
@@ -138,21 +141,24 @@ impl Stage {
             there.run("SELECT pg_reload_conf()")?;
             let first = self.session(PARTICIPANT)?;
             let second = self.session(PARTICIPANT)?;
+            let (first_pid, second_pid) = (pid_of(&first)?, pid_of(&second)?);
+            let is_over = &is_over;
             let waits = scope.spawn(move || {
                 first.run("SET synchronous_commit = on")?;
                 // The checkpointer brings the setting about.
-                let end = Instant::now() + Duration::from_secs(2);
-                while Instant::now() < end {
+                let end = Instant::now() + MESSAGE_BOUND;
+                while !is_over.load(Ordering::Relaxed) && Instant::now() < end {
                     first.run("SELECT pg_current_xact_id()")?;
                 }
                 anyhow::Ok(())
             });
-            waiting(1)?;
+            waiting(first_pid)?;
             let committing = scope.spawn(move || {
                 second.run("SET synchronous_commit = on")?;
                 second.run(&format!("COMMIT PREPARED '{gid}'"))
             });
-            waiting(2)?;
+            waiting(second_pid)?;
+            is_over.store(true, Ordering::Relaxed);
             queue.resume();
             eventually("the queue has met it", MESSAGE_BOUND, || {
                 Ok(self.log_of(PARTICIPANT)?.contains("is busy").then_some(()))
