@@ -33,7 +33,9 @@ struct Copy {
 /// active by `admit`, and lets writers go on when all others know.
 pub fn catch_up(own: &Member, admit: impl FnOnce() -> Result<(), Report>) -> Result<(), Report> {
     let (copies, active) = in_transaction(look_around)?;
-    let Some(home) = active.first().filter(|_| !copies.is_empty()) else { return admit() };
+    // Not this node itself, whatever it knows of its own state.
+    let other = active.iter().find(|member| member.id != own.id);
+    let Some(home) = other.filter(|_| !copies.is_empty()) else { return admit() };
     let mut session = Dialog::open_bounded_member_session(home, BOUND)?;
     let locks: Vec<_> = copies.iter().map(|copy| WriterLock::Table(copy.table.table_id)).collect();
     session.rows("BEGIN ISOLATION LEVEL READ COMMITTED")?;
